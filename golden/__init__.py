@@ -1,0 +1,1 @@
+"""What is true: quantization arithmetic, integer kernels, the graph, `.tflite` in and out, the integer runtime."""

@@ -1,0 +1,1 @@
+"""What is built: Amaranth components, their configuration, the command encoding, Verilog export."""

@@ -1,0 +1,1 @@
+"""What it means: cycles, bandwidth, agreement, as tables, plots and pages."""

@@ -1,0 +1,1 @@
+"""What happens: Programs run on the RTL."""

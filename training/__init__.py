@@ -1,0 +1,1 @@
+"""Where quantized networks come from: quantization after training, and training, to `.tflite`."""
