@@ -1,0 +1,257 @@
+"""The command set: what the machine's engines understand.
+
+Each command is a frozen dataclass whose fields carry their width and meaning. The binary encoding, the gateware's
+layouts, the disassembly and the documentation all come from these definitions.
+
+A command is a few 64-bit words. The first word of each is its header: the opcode, how many commands of the two other
+engines must have completed before this one starts (counted from the program's start), and room for the command's
+index, which the dispatcher fills in. Further fields follow in order; a field that would cross a word's boundary begins
+the next word.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+WORD_BITS = 64
+INDEX_BITS = 20
+COUNT_BITS = 20
+ADDRESS_BITS = 24
+
+
+class CommandError(ValueError):
+    """A command that cannot be encoded, or words that are no command."""
+
+
+class Opcode(enum.IntEnum):
+    """The first four bits of a command, which also name its engine."""
+
+    LOAD = 1
+    EXECUTE = 2
+    STORE = 3
+
+
+class Memory(enum.IntEnum):
+    """On-chip memories that a load can fill."""
+
+    SCRATCHPAD = 0
+    WEIGHTS = 1
+
+
+class Mode(enum.IntEnum):
+    """What the array does with the stream of an `Execute` command."""
+
+    CONVOLUTION = 0
+
+
+class Field(NamedTuple):
+    """Where a field lies in its command."""
+
+    name: str
+    word: int
+    offset: int
+    bits: int
+    signed: bool
+    doc: str
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The smallest and the largest value."""
+        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+
+
+def _unsigned(bits: int, doc: str, default: int = 0) -> Any:
+    return dataclasses.field(default=default, metadata={"bits": bits, "signed": False, "doc": doc})
+
+
+def _signed(bits: int, doc: str, default: int = 0) -> Any:
+    return dataclasses.field(default=default, metadata={"bits": bits, "signed": True, "doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What all commands share: their encoding."""
+
+    opcode: ClassVar[Opcode]
+    waits: ClassVar[tuple[str, str]]
+
+    @classmethod
+    def layout(cls) -> tuple[Field, ...]:
+        """Every field of the command, header included, in the order of the encoding."""
+        fields = [Field("opcode", 0, 0, 4, False, "which command this is")]
+        offset = 4
+        for name in cls.waits:
+            fields.append(Field(name, 0, offset, COUNT_BITS, False, f"{name.removeprefix('wait_')} commands to await"))
+            offset += COUNT_BITS
+        fields.append(Field("index", 0, offset, INDEX_BITS, False, "filled in by the dispatcher; 0 in memory"))
+        word, offset = 1, 0
+        for field in dataclasses.fields(cls):
+            if field.name in cls.waits:
+                continue
+            bits = field.metadata["bits"]
+            if offset + bits > WORD_BITS:
+                word, offset = word + 1, 0
+            fields.append(Field(field.name, word, offset, bits, field.metadata["signed"], field.metadata["doc"]))
+            offset += bits
+        return tuple(fields)
+
+    @classmethod
+    def words(cls) -> int:
+        """Length of the encoding in 64-bit words."""
+        return cls.layout()[-1].word + 1
+
+    def encode(self) -> list[int]:
+        """The command as 64-bit words.
+
+        Raises
+        ------
+        CommandError
+            If a value does not fit its field.
+        """
+        words = [0] * self.words()
+        for field in self.layout():
+            value = {"opcode": self.opcode, "index": 0}.get(field.name, getattr(self, field.name, 0))
+            low, high = field.range
+            if not low <= value <= high:
+                raise CommandError(
+                    f"{type(self).__name__.lower()}: {field.name} is {value}; {low} to {high} was expected"
+                )
+            words[field.word] |= (int(value) & ((1 << field.bits) - 1)) << field.offset
+        return words
+
+    @classmethod
+    def decode(cls, words: list[int]) -> "Command":
+        """The command that `encode` made these words of."""
+        values = {}
+        for field in cls.layout():
+            if field.name in ("opcode", "index"):
+                continue
+            value = (words[field.word] >> field.offset) & ((1 << field.bits) - 1)
+            values[field.name] = value - (1 << field.bits) if field.signed and value >> (field.bits - 1) else value
+        return cls(**values)
+
+    def __str__(self) -> str:
+        """One line of disassembly: the opcode, then every field that is not zero."""
+        shown = (f for f in self.layout() if f.name not in ("opcode", "index") and getattr(self, f.name))
+        return f"{self.opcode.name.lower():8}" + " ".join(f"{f.name}={getattr(self, f.name)}" for f in shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load(Command):
+    """Copies bytes from DRAM to an on-chip memory.
+
+    `dram_address` and `address` must be congruent modulo the bus width, so that no byte changes its lane.
+    """
+
+    opcode: ClassVar[Opcode] = Opcode.LOAD
+    waits: ClassVar[tuple[str, str]] = ("wait_execute", "wait_store")
+
+    wait_execute: int = 0
+    wait_store: int = 0
+    dram_address: int = _unsigned(32, "first byte in DRAM, relative to the base address register")
+    length: int = _unsigned(ADDRESS_BITS, "bytes to copy; at least 1")
+    address: int = _unsigned(ADDRESS_BITS, "first byte in the on-chip memory")
+    memory: int = _unsigned(1, "0: scratchpad, 1: weight buffer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(Command):
+    """Copies bytes from the scratchpad to DRAM.
+
+    `dram_address` and `address` must be congruent modulo the bus width, so that no byte changes its lane.
+    """
+
+    opcode: ClassVar[Opcode] = Opcode.STORE
+    waits: ClassVar[tuple[str, str]] = ("wait_load", "wait_execute")
+
+    wait_load: int = 0
+    wait_execute: int = 0
+    dram_address: int = _unsigned(32, "first byte in DRAM, relative to the base address register")
+    length: int = _unsigned(ADDRESS_BITS, "bytes to copy; at least 1")
+    address: int = _unsigned(ADDRESS_BITS, "first byte in the scratchpad")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execute(Command):
+    """Computes a tile of output pixels for a number of blocks of output channels.
+
+    For each block, the machine runs one pass per kernel row, kernel column and run; a pass streams every pixel of the
+    tile through the array, past one tile of weights. Byte `i` of a pixel's operand in a pass is the scratchpad's byte
+
+        source + kernel_row * kernel_row_step + kernel_column * kernel_column_step + run * R
+               + row * row_step + column * column_step + i
+
+    where the input's row `origin_y + kernel_row * kernel_row_y + row * row_y` lies in `[0, height)` and the byte's
+    place in that row, `origin_x + kernel_column * kernel_column_step + run * R + column * column_step + i`, in
+    `[0, row_bytes)`; elsewhere it is `fill`.
+
+    Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
+    last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per
+    channel and row: bias, multiplier, both little-endian, shift).
+    """
+
+    opcode: ClassVar[Opcode] = Opcode.EXECUTE
+    waits: ClassVar[tuple[str, str]] = ("wait_load", "wait_store")
+
+    wait_load: int = 0
+    wait_store: int = 0
+    mode: int = _unsigned(4, "0: convolution")
+    accumulate: int = _unsigned(1, "1: the first pass adds to the accumulators, 0: it overwrites them")
+    finish: int = _unsigned(1, "1: the last pass requantizes to the scratchpad, 0: it leaves sums in the accumulators")
+    weight_address: int = _unsigned(20, "first row in the weight buffer")
+    blocks: int = _unsigned(12, "blocks of C output channels; at least 1", 1)
+    last_channels: int = _unsigned(7, "channels of the last block, 1 to C", 1)
+    fill: int = _signed(8, "stands for bytes outside the image: the input's zero point")
+    weight_zero_point: int = _signed(8, "subtracted from every weight on its way into the array")
+    source: int = _signed(ADDRESS_BITS, "scratchpad address of the first pixel's first byte, maybe outside the image")
+    row_bytes: int = _unsigned(ADDRESS_BITS, "bytes of one row of the image")
+    height: int = _unsigned(16, "rows of the image")
+    origin_y: int = _signed(16, "image row of the first byte")
+    origin_x: int = _signed(ADDRESS_BITS, "the first byte's place in its image row")
+    rows: int = _unsigned(16, "output rows of the tile; at least 1", 1)
+    row_y: int = _unsigned(8, "image rows between output rows: the stride")
+    row_step: int = _signed(ADDRESS_BITS, "bytes between the inputs of output rows")
+    columns: int = _unsigned(16, "output pixels in a row of the tile; at least 1", 1)
+    column_step: int = _signed(ADDRESS_BITS, "bytes between the inputs of neighbouring output pixels")
+    kernel_rows: int = _unsigned(12, "rows of the kernel; at least 1", 1)
+    kernel_row_y: int = _unsigned(12, "image rows between kernel rows: the dilation")
+    kernel_row_step: int = _signed(ADDRESS_BITS, "bytes between kernel rows")
+    kernel_columns: int = _unsigned(12, "separately addressed columns of the kernel; at least 1", 1)
+    kernel_column_step: int = _signed(ADDRESS_BITS, "bytes between them")
+    runs: int = _unsigned(16, "blocks of R contiguous bytes in each kernel row or column; at least 1", 1)
+    destination: int = _unsigned(ADDRESS_BITS, "scratchpad address of the first output byte")
+    destination_row_step: int = _signed(ADDRESS_BITS, "bytes between output rows")
+    destination_column_step: int = _signed(ADDRESS_BITS, "bytes between output pixels")
+    zero_point: int = _signed(8, "added after requantization")
+    lower: int = _signed(8, "smallest output", -128)
+    upper: int = _signed(8, "largest output", 127)
+
+
+COMMANDS: dict[Opcode, type[Command]] = {kind.opcode: kind for kind in (Load, Execute, Store)}
+
+
+def encode(commands: Iterable[Command]) -> list[int]:
+    """A command stream as 64-bit words."""
+    return [word for command in commands for word in command.encode()]
+
+
+def decode(words: list[int]) -> Iterator[Command]:
+    """The commands of a stream.
+
+    Raises
+    ------
+    CommandError
+        If a word that should begin a command does not, or the stream ends within one.
+    """
+    position = 0
+    while position < len(words):
+        opcode = words[position] & 0xF
+        if opcode not in COMMANDS:
+            raise CommandError(f"word {position} has opcode {opcode}, which no command has")
+        kind = COMMANDS[Opcode(opcode)]
+        if position + kind.words() > len(words):
+            raise CommandError(f"the stream ends within the {kind.opcode.name} at word {position}")
+        yield kind.decode(words[position : position + kind.words()])
+        position += kind.words()
