@@ -227,6 +227,7 @@ class Execute(Command):
     zero_point: int = _signed(8, "added after requantization")
     lower: int = _signed(8, "smallest output", -128)
     upper: int = _signed(8, "largest output", 127)
+    wait_execute: int = _unsigned(COUNT_BITS, "execute commands to await: those whose outputs this one reads")
 
 
 COMMANDS: dict[Opcode, type[Command]] = {kind.opcode: kind for kind in (Load, Execute, Store)}
