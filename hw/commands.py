@@ -190,6 +190,9 @@ class Execute(Command):
     Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
     last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per
     channel and row: bias, multiplier, both little-endian, shift).
+
+    Commands overlap: one begins to stream while the outputs of those before it are still in the pipeline. Reads stay in
+    order, and so do writes, but a command that reads what an earlier one writes must await it by `wait_execute`.
     """
 
     opcode: ClassVar[Opcode] = Opcode.EXECUTE
