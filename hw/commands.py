@@ -183,7 +183,7 @@ class Execute(Command):
         source + kernel_row * kernel_row_step + kernel_column * kernel_column_step + run * R
                + row * row_step + column * column_step + i
 
-    where the input's row `origin_y + kernel_row * kernel_row_y + row * row_y` lies in `[0, height)` and the byte's
+    for the tile's pixel `row * columns + column`, where the input's row `origin_y + kernel_row * kernel_row_y + row * row_y` lies in `[0, height)` and the byte's
     place in that row, `origin_x + kernel_column * kernel_column_step + run * R + column * column_step + i`, in
     `[0, row_bytes)`; elsewhere it is `fill`.
 
@@ -213,7 +213,7 @@ class Execute(Command):
     height: int = _unsigned(16, "rows of the image")
     origin_y: int = _signed(16, "image row of the first byte")
     origin_x: int = _signed(ADDRESS_BITS, "the first byte's place in its image row")
-    rows: int = _unsigned(16, "output rows of the tile; at least 1", 1)
+    pixels: int = _unsigned(16, "output pixels of the tile, in raster order; at least 1", 1)
     row_y: int = _unsigned(8, "image rows between output rows: the stride")
     row_step: int = _signed(ADDRESS_BITS, "bytes between the inputs of output rows")
     columns: int = _unsigned(16, "output pixels in a row of the tile; at least 1", 1)
