@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .graph import Operator, Tensor
-from .schema import option_fields, option_table
+from .option_tables import option_fields, option_table
 
 # Each line: what the element type asks for, and of whom.
 _BY_TYPE = [

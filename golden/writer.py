@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
-from . import schema
+from . import option_tables as schema
 from .graph import Graph, ModelError, Operator, Quantization, Subgraph, Tensor
 from .versions import operator_version
+
+_CUSTOM = "CUSTOM:"
 
 _LARGEST_DEPRECATED_CODE = 127
 """Codes above it do not fit the old one-byte field, which then holds this placeholder."""
@@ -29,14 +31,14 @@ _LARGEST_DEPRECATED_CODE = 127
 def write(graph: Graph) -> bytes:
     """The bytes of a `.tflite` file that holds `graph`.
 
-    The same graph gives the same bytes. An operator whose kind is not one of the schema's builtin operators becomes a
-    custom operator of that name; its option `custom_options`, if any, is stored as it is.
+    The same graph gives the same bytes. An operator of kind `CUSTOM:name` becomes a custom operator of that name; its
+    option `custom_options` (bytes), if any, is stored as it is.
 
     Raises
     ------
     ModelError
-        The graph cannot be expressed in the format: an element type, option or enumeration name that the schema does
-        not have, or a constant that does not match its tensor's type and shape.
+        The graph cannot be expressed in the format: an operator, element type, option or enumeration name that the
+        schema does not have, or a constant that does not match its tensor's type and shape.
     """
     return _Writer(graph).finish()
 
@@ -138,13 +140,16 @@ class _Writer:
         )
 
     def operator(self, operator: Operator, subgraph: Subgraph) -> int:
+        custom = operator.kind.startswith(_CUSTOM)
+        if not custom and operator.kind not in schema.OPERATOR_CODES:
+            raise self.error(f"operator {operator.index}: the format has no operator {operator.kind}")
         version = operator_version(operator, subgraph.tensors)
         fields: dict[str, int | None] = {
             "opcode_index": self.codes.setdefault((operator.kind, version), len(self.codes)),
             "inputs": self.numbers(operator.inputs, np.int32),
             "outputs": self.numbers(operator.outputs, np.int32),
         }
-        if operator.kind not in schema.OPERATOR_CODES:
+        if custom:
             fields["custom_options"] = self.blob(np.frombuffer(operator.options.get("custom_options", b""), np.uint8))
         elif (table := schema.option_table(operator.kind)) is not None:
             # An absent table and a table of defaults mean the same to a runtime. Absent stays absent, unless the table
@@ -182,7 +187,7 @@ class _Writer:
 
     def operator_code(self, kind: str, version: int) -> int:
         code = schema.OPERATOR_CODES.get(kind)
-        custom = self.builder.CreateString(kind) if code is None else None
+        custom = self.builder.CreateString(kind.removeprefix(_CUSTOM)) if code is None else None
         number = tflite.BuiltinOperator.CUSTOM if code is None else code
         return self.table(
             "OperatorCode",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tflite
 
-from eightfold.golden import schema
+from eightfold.golden import option_tables as schema
 from eightfold.golden.graph import Graph, ModelError, Operator, Quantization, Subgraph, Tensor
 from eightfold.golden.versions import operator_version
 from eightfold.golden.writer import save, write
@@ -155,9 +155,9 @@ def test_constants_are_aligned_to_16_bytes() -> None:
         assert (stored.ctypes.data - start) % 16 == 0
 
 
-def test_an_unknown_kind_becomes_a_custom_operator() -> None:
-    graph = single("My_Op", [activation(0, (1,), None)], [activation(1, (1,), None)], {"custom_options": b"\x01\x02"})
-    model = parse(write(graph))
+def test_custom_operators_keep_their_name_and_options() -> None:
+    tensors = [activation(0, (1,), None), activation(1, (1,), None)]
+    model = parse(write(single("CUSTOM:My_Op", tensors[:1], tensors[1:], {"custom_options": b"\x01\x02"})))
     assert model.OperatorCodes(0).CustomCode() == b"My_Op"
     assert model.OperatorCodes(0).BuiltinCode() == tflite.BuiltinOperator.CUSTOM
     assert bytes(model.Subgraphs(0).Operators(0).CustomOptionsAsNumpy()) == b"\x01\x02"
@@ -218,6 +218,11 @@ def test_options_that_the_schema_does_not_have_are_refused(change: dict[str, Any
 def test_tensors_that_the_format_cannot_hold_are_refused(tensor: Tensor, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         write(Graph("g", (Subgraph("main", (tensor,), (), (), ()),)))
+
+
+def test_an_unknown_operator_is_refused() -> None:
+    with pytest.raises(ModelError, match="single: operator 0: the format has no operator CONV_3"):
+        write(single("CONV_3", [], [], {}))
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:
