@@ -61,6 +61,8 @@ class Tensor:
         The constant's value, read-only; None for an activation.
     variable
         Whether it keeps its value between calls.
+    shape_signature
+        The dimensions with -1 where an input may choose another one (a batch); None where all are fixed.
     """
 
     index: int
@@ -70,6 +72,7 @@ class Tensor:
     quantization: Quantization | None = None
     data: npt.NDArray[Any] | None = None
     variable: bool = False
+    shape_signature: tuple[int, ...] | None = None
 
     @property
     def constant(self) -> bool:
@@ -92,6 +95,8 @@ class Operator:
     options
         The schema's option table under its own names in snake case, for example `stride_h`, `padding` ("SAME" or
         "VALID"), `fused_activation_function` ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"). Enumerations are their names.
+    intermediates
+        Indices of tensors that hold the quantization of values inside the operator (UNIDIRECTIONAL_SEQUENCE_LSTM).
     """
 
     index: int
@@ -99,6 +104,7 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    intermediates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

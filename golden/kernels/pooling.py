@@ -1,0 +1,65 @@
+"""AVERAGE_POOL_2D and MAX_POOL_2D. Neither requantizes: input and output share their quantization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .node import Array, Evaluate, Node, kernel
+from .windows import axes_of, pad_image
+
+
+@kernel("AVERAGE_POOL_2D")
+def average_pool_2d(node: Node) -> Evaluate:
+    """The mean of the pixels inside the image, rounded to nearest with ties away from zero."""
+    node.expect_type(node.input(0), "int8", "uint8", "int16")
+    vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
+    batch, _, _, channels = node.input(0).shape
+    shape = (batch, vertical.outputs, horizontal.outputs, channels)
+    node.expect_shape(shape)
+    minimum, maximum = node.bounds()
+
+    def inside(first: int, axis_size: int, kernel_size: int) -> int:
+        return min(first + kernel_size, axis_size) - max(first, 0)
+
+    rows = [
+        inside(y * vertical.stride - vertical.before, vertical.size, vertical.kernel) for y in range(vertical.outputs)
+    ]
+    columns = [
+        inside(x * horizontal.stride - horizontal.before, horizontal.size, horizontal.kernel)
+        for x in range(horizontal.outputs)
+    ]
+    counts = np.outer(rows, columns)[None, :, :, None]
+
+    def evaluate(x: Array) -> tuple[Array]:
+        image = pad_image(x, vertical, horizontal, 0, np.int64)
+        sums = np.zeros(shape, np.int64)
+        for i in range(vertical.kernel):
+            for j in range(horizontal.kernel):
+                sums += image[:, vertical.tap(i), horizontal.tap(j)]
+        # Ties away from zero; the magnitude's floor is the truncation that C does.
+        means = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
+        return (np.clip(means, minimum, maximum).astype(x.dtype),)
+
+    return evaluate
+
+
+@kernel("MAX_POOL_2D")
+def max_pool_2d(node: Node) -> Evaluate:
+    """The greatest pixel inside the image."""
+    node.expect_type(node.input(0), "int8", "uint8", "int16")
+    vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
+    batch, _, _, channels = node.input(0).shape
+    shape = (batch, vertical.outputs, horizontal.outputs, channels)
+    node.expect_shape(shape)
+    minimum, maximum = node.bounds()
+
+    def evaluate(x: Array) -> tuple[Array]:
+        lowest = np.iinfo(x.dtype).min
+        image = pad_image(x, vertical, horizontal, lowest)
+        greatest = np.full(shape, lowest, x.dtype)
+        for i in range(vertical.kernel):
+            for j in range(horizontal.kernel):
+                np.maximum(greatest, image[:, vertical.tap(i), horizontal.tap(j)], out=greatest)
+        return (np.clip(greatest, minimum, maximum),)
+
+    return evaluate

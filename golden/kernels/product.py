@@ -1,0 +1,152 @@
+"""What CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED share: operands, multipliers, bounds and exact fast sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import Tensor
+from ..numerics import INT32_MAX, Requantization, Rounding
+from .node import Array, Node
+
+# Sums of integers whose partial sums all stay within the significand are exact in floating point, in any order.
+_EXACT: tuple[tuple[int, type[np.floating[Any]]], ...] = ((2**24, np.float32), (2**53, np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """The constants of an operator that sums products: `sum((x - input_zero_point) * (w - weights_zero_point)) + bias`.
+
+    Parameters
+    ----------
+    weights
+        As in the file: int8 or uint8; `(out, height, width, in)`, `(1, height, width, out)` or `(out, in)`.
+    bias
+        int64, shape `(out,)`; zeros where the operator has none.
+    input_zero_point, weights_zero_point
+        The latter is 0 for int8 weights.
+    """
+
+    weights: Array
+    bias: npt.NDArray[np.int64]
+    input_zero_point: int
+    weights_zero_point: int
+
+
+def output_channels(node: Node) -> int:
+    """How many outputs one pixel or row has."""
+    shape = node.input(1).shape
+    return shape[3] if node.operator.kind == "DEPTHWISE_CONV_2D" else shape[0]
+
+
+def check_types(node: Node) -> None:
+    """Refuse combinations of types that no runtime computes in integers."""
+    x, weights = node.input(0), node.input(1)
+    node.expect_type(x, "int8", "uint8", "int16")
+    node.expect_type(weights, "uint8" if x.dtype == np.uint8 else "int8")
+    node.expect_type(node.output, x.dtype.name)
+    bias = node.optional(2)
+    if bias is not None:
+        node.expect_type(bias, *(("int32", "int64") if x.dtype == np.int16 else ("int32",)))
+        if bias.shape != (output_channels(node),):
+            raise node.fail(f"the bias has the shape {list(bias.shape)}; expected [{output_channels(node)}]")
+    scales = node.affine(weights)
+    axis = 3 if node.operator.kind == "DEPTHWISE_CONV_2D" else 0
+    if scales.per_axis and (scales.axis != axis or x.dtype == np.uint8):
+        raise node.fail(f"the weights are quantized along dimension {scales.axis}; expected {axis}, and int8")
+    if weights.dtype == np.int8 and np.any(scales.zero_point != 0) and node.operator.kind != "FULLY_CONNECTED":
+        raise node.fail("int8 weights have a zero point other than 0")
+    if x.dtype == np.int16 and (node.quantization(x)[1] or node.quantization(node.output)[1]):
+        raise node.fail("int16 activations have a zero point other than 0")
+
+
+def operands_of(node: Node) -> Operands:
+    """The constants of an operator that sums products.
+
+    Raises
+    ------
+    ModelError
+        The weights or the bias are not constants.
+    """
+    weights_zero_point = int(node.affine(node.input(1)).zero_point[0])
+    bias = np.zeros(output_channels(node), np.int64) if node.optional(2) is None else node.constant(2).astype(np.int64)
+    return Operands(node.constant(1), bias, node.quantization(node.input(0))[1], weights_zero_point)
+
+
+def requantization_of(node: Node) -> Requantization:
+    """The requantization of CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV or FULLY_CONNECTED under the node's profile.
+
+    The multiplier is `s_in * s_w / s_out`. How it is formed decides its last bit: in double throughout where there is
+    one per channel; where there is one for all (uint8, and FULLY_CONNECTED), the product is taken in float32 first.
+    Shapes are `(1,)` for one multiplier, `(out,)` for one per channel.
+    """
+    dense = node.operator.kind == "FULLY_CONNECTED"
+    profile = node.profile
+    rounding = profile.dense_rounding if dense else profile.convolution_rounding
+    if node.input(0).dtype == np.int16:
+        rounding = Rounding.REDUCED
+    s_in, _ = node.quantization(node.input(0))
+    s_out, zero_point = node.quantization(node.output)
+    s_w = node.affine(node.input(1)).scale
+    scale: npt.NDArray[np.float64]
+    if rounding is Rounding.FLOAT32:
+        scale = (s_in * s_w / s_out).astype(np.float64)
+    elif (dense and s_w.size == 1) or node.input(0).dtype == np.uint8:
+        scale = (s_in * s_w).astype(np.float64) / np.float64(s_out)
+    else:
+        scale = np.float64(s_in) * s_w.astype(np.float64) / np.float64(s_out)
+    minimum, maximum = node.bounds()
+    if not np.all(np.isfinite(scale)):
+        raise node.fail("the scales give a multiplier that is not finite")
+    return Requantization.of(scale, zero_point=zero_point, minimum=minimum, maximum=maximum, rounding=rounding)
+
+
+def largest_input(tensor: Tensor, zero_point: int) -> int:
+    """The greatest magnitude of `x - zero_point`."""
+    limits = np.iinfo(tensor.dtype)
+    return max(int(limits.max) - zero_point, zero_point - int(limits.min))
+
+
+def accumulator_bound(node: Node) -> int:
+    """A bound on the magnitude of every accumulator of an operator, whatever its input: `sum |w| * max |x| + |bias|`.
+
+    Partial sums, in any order, obey it too.
+    """
+    operands = operands_of(node)
+    weights = np.abs(operands.weights.astype(np.int64) - operands.weights_zero_point)
+    if node.operator.kind == "DEPTHWISE_CONV_2D":
+        sums = weights.sum(axis=(0, 1, 2))
+    else:
+        sums = weights.reshape(weights.shape[0], -1).sum(axis=1)
+    bounds = sums * largest_input(node.input(0), operands.input_zero_point) + np.abs(operands.bias)
+    return int(bounds.max(initial=0))
+
+
+def exact_float(bound: int) -> type[np.floating[Any]]:
+    """The narrowest floating-point type in which sums of integers bounded by `bound` are exact.
+
+    Raises
+    ------
+    OverflowError
+        There is none.
+    """
+    for limit, kind in _EXACT:
+        if bound <= limit:
+            return kind
+    raise OverflowError(f"sums up to {bound} are exact in no floating-point type")
+
+
+def check_accumulator(node: Node, accumulator: Array, bound: int) -> None:
+    """Refuse accumulators beyond 32 bits, which the runtimes would wrap; `bound` is the static one.
+
+    16-bit activations have 48-bit accumulators.
+    """
+    limit = 2**47 - 1 if node.input(0).dtype == np.int16 else INT32_MAX
+    if bound <= limit or accumulator.size == 0:
+        return
+    largest = max(int(accumulator.max()), -int(accumulator.min()))
+    if largest > limit:
+        raise node.fail(f"an accumulator of {largest} leaves {limit.bit_length() + 1} bits")

@@ -1,0 +1,73 @@
+"""Published networks: every tensor equals the oracle's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eightfold.golden import reader
+from eightfold.golden.runtime import Session, run, run_operator
+
+from ..conftest import shared_models
+from .oracle import LiteRT, Vectors, digest
+
+NETWORKS = [
+    "ad01_int8",
+    "kws_ref_model",
+    "micro_speech_quantized",
+    "mobilenet_v1_0.25_128_uint8",
+    "mobilenet_v1_1.0_224_uint8",
+    "pretrainedResnet_quant",
+    "vww_96_int8",
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_output_equals_the_stored_vectors(name: str) -> None:
+    graph = reader.read(shared_models() / f"{name}.tflite")
+    vectors = Vectors(shared_models() / "vectors" / f"{name}.npz")
+    session = Session(graph)
+    assert vectors.cases()
+    for case in vectors.cases():
+        for got, expected in zip(session.run(vectors.inputs(case)).outputs, vectors.outputs(case), strict=True):
+            assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_intermediate_tensor_equals_the_stored_checksum(name: str) -> None:
+    graph = reader.read(shared_models() / f"{name}.tflite")
+    vectors = Vectors(shared_models() / "vectors" / f"{name}.npz")
+    execution = run(graph, vectors.inputs(0))
+    assert vectors.tensors
+    wrong = [t["name"] for t in vectors.tensors if digest(execution.tensors[t["index"]]) != t["sha256"]]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["kws_ref_model", "pretrainedResnet_quant"])
+def test_every_intermediate_tensor_equals_the_live_reference_kernels(name: str) -> None:
+    path = shared_models() / f"{name}.tflite"
+    graph, oracle = reader.read(path), LiteRT(path.read_bytes())
+    x = np.random.default_rng(1).integers(-128, 128, graph.inputs[0].shape, np.int8)
+    execution = run(graph, [x])
+    oracle.run([x])
+    for operator in graph.operators:
+        for index in operator.outputs:
+            assert np.array_equal(execution.tensors[index], oracle.tensor(index)), (operator.index, operator.kind)
+
+
+def test_operators_run_alone() -> None:
+    graph = reader.read(shared_models() / "kws_ref_model.tflite")
+    x = np.random.default_rng(2).integers(-128, 128, graph.inputs[0].shape, np.int8)
+    execution = run(graph, [x])
+    for operator in graph.operators:
+        outputs = run_operator(graph, operator, execution.tensors)
+        for index, got in zip(operator.outputs, outputs, strict=True):
+            assert np.array_equal(got, execution.tensors[index])
+
+
+def test_only_the_outputs_are_kept_on_request() -> None:
+    graph = reader.read(shared_models() / "kws_ref_model.tflite")
+    x = np.zeros(graph.inputs[0].shape, np.int8)
+    few, all_of_them = run(graph, [x], keep="outputs"), run(graph, [x])
+    assert set(few.tensors) == set(graph.main.outputs)
+    assert np.array_equal(few.outputs[0], all_of_them.outputs[0])
