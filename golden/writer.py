@@ -129,6 +129,7 @@ class _Writer:
             name=self.builder.CreateString(tensor.name),
             quantization=None if tensor.quantization is None else self.quantization(tensor.quantization),
             is_variable=tensor.variable,
+            shape_signature=self.optional(tensor.shape_signature),
         )
 
     def quantization(self, quantization: Quantization) -> int:
@@ -148,6 +149,7 @@ class _Writer:
             "opcode_index": self.codes.setdefault((operator.kind, version), len(self.codes)),
             "inputs": self.numbers(operator.inputs, np.int32),
             "outputs": self.numbers(operator.outputs, np.int32),
+            "intermediates": self.optional(operator.intermediates),
         }
         if custom:
             fields["custom_options"] = self.blob(np.frombuffer(operator.options.get("custom_options", b""), np.uint8))
@@ -210,6 +212,9 @@ class _Writer:
 
     def numbers(self, values: Iterable[Any], dtype: npt.DTypeLike) -> int:
         return int(self.builder.CreateNumpyVector(np.asarray(list(values), dtype)))
+
+    def optional(self, values: tuple[int, ...] | None) -> int | None:
+        return self.numbers(values, np.int32) if values else None
 
     def offsets(self, offsets: Sequence[int]) -> int:
         self.builder.StartVector(4, len(offsets), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -13,8 +14,12 @@ import tflite
 
 from eightfold.golden import option_tables as schema
 from eightfold.golden.graph import Graph, ModelError, Operator, Quantization, Subgraph, Tensor
+from eightfold.golden.reader import parse as parse_graph
+from eightfold.golden.reader import read
 from eightfold.golden.versions import operator_version
 from eightfold.golden.writer import save, write
+
+from ..conftest import shared_models
 
 
 def affine(scale: float | Sequence[float], zero_point: int = 0, axis: int = 0) -> Quantization:
@@ -161,6 +166,59 @@ def test_custom_operators_keep_their_name_and_options() -> None:
     assert model.OperatorCodes(0).CustomCode() == b"My_Op"
     assert model.OperatorCodes(0).BuiltinCode() == tflite.BuiltinOperator.CUSTOM
     assert bytes(model.Subgraphs(0).Operators(0).CustomOptionsAsNumpy()) == b"\x01\x02"
+
+
+def assert_same(a: Graph, b: Graph) -> None:
+    """Field by field: the graph's dataclasses compare by identity."""
+
+    def facts(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {f.name: facts(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, np.ndarray):
+            return value.dtype.str, value.shape, value.tobytes()
+        if isinstance(value, tuple):
+            return tuple(map(facts, value))
+        return dict(value) if isinstance(value, Mapping) else value
+
+    assert facts(a) == facts(b)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ad01_int8",
+        "kws_ref_model",
+        "micro_speech_quantized",
+        "mobilenet_v1_0.25_128_uint8",
+        "mobilenet_v1_1.0_224_uint8",
+        "mobilenet_v2_0.35_160_int8",
+        "person_detection_yolo",
+        "pretrainedResnet_quant",
+        "vad_streaming",
+        "vww96_q",
+        "vww_96_int8",
+    ],
+)
+def test_a_published_network_that_is_written_reads_the_same(name: str) -> None:
+    graph = read(shared_models() / f"{name}.tflite")
+    data = write(graph)
+    again = parse_graph(data, name=f"{name}.tflite")
+    assert_same(again, graph)
+    assert write(again) == data
+
+
+def test_signatures_intermediates_and_absent_inputs_survive() -> None:
+    tensors = (
+        Tensor(0, "x", (1, 4), np.dtype("int8"), affine(0.5, 1), shape_signature=(-1, 4)),
+        constant(1, np.ones((2, 4), np.int8), affine([0.5, 0.25])),
+        Tensor(2, "y", (1, 2), np.dtype("int8"), affine(0.5, 1)),
+        Tensor(3, "z", (), np.dtype("int16"), affine(0.5, 0)),
+    )
+    options = {"fused_activation_function": "NONE", "weights_format": "DEFAULT", "keep_num_dims": True}
+    everything = options | {"asymmetric_quantize_inputs": False, "quantized_bias_type": "FLOAT32"}
+    operator = Operator(0, "FULLY_CONNECTED", (0, 1, -1), (2,), MappingProxyType(everything), (3, -1))
+    graph = Graph("model", (Subgraph("main", tensors, (operator,), (0,), (2,)),), "for people")
+    assert_same(parse_graph(write(graph)), graph)
 
 
 def not_the_default(field: schema.OptionField) -> Any:
