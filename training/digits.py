@@ -1,0 +1,192 @@
+"""Trains the digits network of `models/`: `python -m eightfold.training.digits`.
+
+A small convolutional classifier of 8 x 8 handwritten digits, trained in float with PyTorch, its batch normalization
+folded, quantized after training and written as a `.tflite` file. The data are the UCI "Optical Recognition of
+Handwritten Digits" that scikit-learn ships. Needs the optional extra `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from ..golden import affine
+from ..golden.graph import Graph, ModelError
+from ..golden.runtime import run
+from ..golden.writer import save
+from .calibration import calibrate
+from .evaluation import evaluate
+from .folding import fold_batch_norm
+from .network import NetworkBuilder
+from .quantization import quantize
+
+TEST_IMAGES = 360
+CALIBRATION_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A 3 x 3 convolution: its output channels, stride and padding (`SAME` or `VALID`)."""
+
+    channels: int
+    stride: int = 1
+    padding: str = "SAME"
+
+
+LAYERS = (Layer(16), Layer(20), Layer(32, stride=2), Layer(40, padding="VALID"))
+"""8x8x1 -> 8x8x16 -> 8x8x20 -> 4x4x32 -> 2x2x40 -> 10: 333,376 MACs, with channels that fill no array evenly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Images `(n, 8, 8, 1)`, pixels 0 to 16 as uint8, with their labels `(n,)`, split into two sets."""
+
+    train_pixels: npt.NDArray[np.uint8]
+    train_labels: npt.NDArray[np.uint8]
+    test_pixels: npt.NDArray[np.uint8]
+    test_labels: npt.NDArray[np.uint8]
+
+    @staticmethod
+    def load(seed: int) -> Digits:
+        """The 1,797 images, `TEST_IMAGES` of them held out, each digit in proportion."""
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        data = load_digits()
+        pixels, labels = data.images[..., None].astype(np.uint8), data.target.astype(np.uint8)
+        split = train_test_split(pixels, labels, test_size=TEST_IMAGES, random_state=seed, stratify=labels)
+        return Digits(split[0], split[2], split[1], split[3])
+
+
+def real(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Pixels as the network's float input: 0 to 1."""
+    return (pixels / 16).astype(np.float32)
+
+
+def train(digits: Digits, *, seed: int, epochs: int) -> Graph:
+    """Trains the network and returns it as a float graph, batch normalization folded.
+
+    Deterministic for a seed, a PyTorch version and a processor type. Shifted copies of the images (by up to one pixel)
+    keep the network from learning positions.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    model = _torch_network()
+    images = torch.from_numpy(real(digits.train_pixels)).permute(0, 3, 1, 2).contiguous()
+    labels = torch.from_numpy(digits.train_labels.astype(np.int64))
+    batch = 64
+    steps = -(-len(images) // batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * steps)
+    model.train()
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(images)).split(batch):
+            dy, dx = (int(d) for d in torch.randint(0, 3, (2,)))
+            shifted = nn.functional.pad(images[chosen], (1, 1, 1, 1))[:, :, dy : dy + 8, dx : dx + 8]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(shifted), labels[chosen], label_smoothing=0.05).backward()
+            optimizer.step()
+            schedule.step()
+    model.eval()
+    return _float_graph(model)
+
+
+def _torch_network() -> Any:
+    from torch import nn
+
+    modules: list[nn.Module] = []
+    channels = 1
+    for layer in LAYERS:
+        # PyTorch pads both sides alike; TensorFlow's SAME at stride 2 pads an even image after its end only.
+        if layer.padding == "SAME":
+            modules.append(nn.ZeroPad2d((1, 1, 1, 1) if layer.stride == 1 else (0, 1, 0, 1)))
+        modules.append(nn.Conv2d(channels, layer.channels, 3, layer.stride, bias=False))
+        modules += [nn.BatchNorm2d(layer.channels), nn.ReLU()]
+        channels = layer.channels
+    modules += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(2 * 2 * channels, 10)]
+    return nn.Sequential(*modules)
+
+
+def _float_graph(model: Any) -> Graph:
+    from torch import nn
+
+    def array(tensor: Any) -> npt.NDArray[np.float32]:
+        return np.asarray(tensor.detach().numpy(), np.float32)
+
+    network = NetworkBuilder("digits", (1, 8, 8, 1))
+    convolutions = [m for m in model if isinstance(m, nn.Conv2d)]
+    norms = [m for m in model if isinstance(m, nn.BatchNorm2d)]
+    for layer, convolution, norm in zip(LAYERS, convolutions, norms, strict=True):
+        weights, bias = fold_batch_norm(
+            array(convolution.weight).transpose(0, 2, 3, 1),
+            None,
+            gamma=array(norm.weight),
+            beta=array(norm.bias),
+            mean=array(norm.running_mean),
+            variance=array(norm.running_var),
+            epsilon=norm.eps,
+        )
+        network.convolution(np.ascontiguousarray(weights), bias, stride=layer.stride, padding=layer.padding)
+    network.flatten()
+    # PyTorch flattens with the channels first, TensorFlow with the channels last.
+    dense = array(model[-1].weight).reshape(10, LAYERS[-1].channels, 2, 2).transpose(0, 2, 3, 1).reshape(10, -1)
+    network.dense(dense, array(model[-1].bias))
+    network.softmax()
+    return network.build()
+
+
+def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> float:
+    """The share of rows whose largest element is at the label; of equal elements the first counts."""
+    return float(np.mean(outputs.reshape(len(labels), -1).argmax(axis=1) == labels))
+
+
+def integer_accuracy(graph: Graph, images: npt.NDArray[np.int8], labels: npt.NDArray[np.uint8]) -> float:
+    """The accuracy of the int8 network, computed to the bit by the integer runtime."""
+    outputs = [run(graph, [image[None]], keep="outputs").outputs[0] for image in images]
+    return accuracy(np.concatenate(outputs), labels)
+
+
+def quantized_images(graph: Graph, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+    """Pixels as the int8 network's input."""
+    quantization = graph.inputs[0].quantization
+    if quantization is None:
+        raise ModelError(f"{graph.name}: the input is not quantized")
+    return affine.quantize(real(pixels), quantization, np.int8).astype(np.int8)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains, quantizes, measures and writes `digits.tflite` and `digits.npz`."""
+    parser = argparse.ArgumentParser(prog="python -m eightfold.training.digits", description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("models"), help="folder of the two files (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    say = Console().print
+
+    digits = Digits.load(options.seed)
+    network = train(digits, seed=options.seed, epochs=options.epochs)
+    ranges = calibrate(network, [real(digits.train_pixels[:CALIBRATION_IMAGES])])
+    quantized = quantize(network, ranges)
+    images = quantized_images(quantized, digits.test_pixels)
+    options.out.mkdir(parents=True, exist_ok=True)
+    save(quantized, options.out / "digits.tflite")
+    np.savez_compressed(options.out / "digits.npz", images=images, pixels=digits.test_pixels, labels=digits.test_labels)
+    outputs = evaluate(network, real(digits.test_pixels))[network.main.outputs[0]]
+    say(f"{len(digits.train_labels)} images to train on, {len(digits.test_labels)} held out")
+    say(f"float: {accuracy(outputs, digits.test_labels):.2%} of the held-out images")
+    say(f"int8:  {integer_accuracy(quantized, images, digits.test_labels):.2%}")
+
+
+if __name__ == "__main__":
+    main()
