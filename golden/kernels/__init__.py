@@ -11,7 +11,22 @@ its outputs may be views of them. What a kernel cannot compute it refuses with `
 """
 
 from ..graph import Graph, ModelError
-from . import activation, convolution, dense, elementwise, pooling, shape
+from . import (  # noqa: F401  (each registers its kernels)
+    activation,
+    conversion,
+    convolution,
+    dense,
+    elementwise,
+    joining,
+    padding,
+    pooling,
+    reduction,
+    resizing,
+    shape,
+    slicing,
+    softmax,
+    variables,
+)
 from .convolution import ConvolutionGeometry, convolution_geometry
 from .dense import DenseGeometry, dense_geometry
 from .node import KERNELS, Array, Context, Evaluate, Kernel, Node, Shape, kernel
@@ -29,19 +44,13 @@ __all__ = [
     "Operands",
     "Shape",
     "accumulator_bound",
-    "activation",
     "check_supported",
-    "convolution",
     "convolution_geometry",
-    "dense",
     "dense_geometry",
-    "elementwise",
     "kernel",
     "operands_of",
-    "pooling",
     "prepare",
     "requantization_of",
-    "shape",
 ]
 
 

@@ -1,31 +1,43 @@
-"""Operators on pairs of elements: ADD, SUB, MUL. Shapes broadcast."""
+"""Operators on pairs of elements: ADD, SUB, MUL, MINIMUM, MAXIMUM. Shapes broadcast."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..numerics import multiply_by_quantized_multiplier, quantize_multiplier
+from ..numerics import Requantization, multiply_by_quantized_multiplier, quantize_multiplier
 from .node import Array, Evaluate, Node, kernel
 
 
-def broadcast_shape(node: Node) -> tuple[int, ...]:
-    """The shape of the output of an operator on pairs."""
-    a, b = node.input(0), node.input(1)
-    try:
-        shape = np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        raise node.fail(f"the shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
-    node.expect_shape(shape)
-    return shape
+def _check_types(node: Node) -> None:
+    node.expect_type(node.input(0), "int8", "uint8", "int16", "int32", "int64", "float32")
+    for tensor in (node.input(1), node.output):
+        node.expect_type(tensor, node.input(0).dtype.name)
+    node.broadcast_shape()
+
+
+def _plain(node: Node) -> Evaluate:
+    """The operator on numbers that are not quantized; integers wrap."""
+    function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[node.operator.kind]
+    activation = node.option("fused_activation_function")
+    low, high = {"NONE": (None, None), "RELU": (0, None), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}.get(
+        activation, (1, 0)
+    )
+    if (low, high) == (1, 0):
+        raise node.fail(f"the fused activation {activation} is not supported")
+
+    def evaluate(a: Array, b: Array) -> tuple[Array]:
+        result = function(a, b)
+        return (result if low is None else np.clip(result, low, high).astype(result.dtype),)
+
+    return evaluate
 
 
 @kernel("ADD", "SUB")
 def add(node: Node) -> Evaluate:
     """Both inputs are brought to twice the larger of their scales, with 20 (int16: 15) more bits, and added."""
-    node.expect_type(node.input(0), "int8", "uint8", "int16")
-    for tensor in (node.input(1), node.output):
-        node.expect_type(tensor, node.input(0).dtype.name)
-    broadcast_shape(node)
+    _check_types(node)
+    if node.output.dtype.name in ("int32", "int64", "float32"):
+        return _plain(node)
     rounding = node.profile.elementwise_rounding
     left_shift = 15 if node.output.dtype == np.int16 else 20
     (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
@@ -46,3 +58,35 @@ def add(node: Node) -> Evaluate:
         return (np.clip(result, minimum, maximum).astype(node.output.dtype),)
 
     return evaluate
+
+
+@kernel("MUL")
+def mul(node: Node) -> Evaluate:
+    """The product of the centered values, requantized. The multiplier is formed in float32."""
+    _check_types(node)
+    if node.output.dtype.name in ("int32", "int64", "float32"):
+        return _plain(node)
+    (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
+    minimum, maximum = node.bounds()
+    requantization = Requantization.of(
+        float(s1 * s2 / so),
+        zero_point=zo,
+        minimum=minimum,
+        maximum=maximum,
+        rounding=node.profile.elementwise_rounding,
+    )
+
+    def evaluate(a: Array, b: Array) -> tuple[Array]:
+        product = (a.astype(np.int64) - z1) * (b.astype(np.int64) - z2)
+        return (requantization.apply(product, node.output.dtype),)
+
+    return evaluate
+
+
+@kernel("MINIMUM", "MAXIMUM")
+def extreme(node: Node) -> Evaluate:
+    """The lesser or the greater of two; all tensors share their quantization."""
+    _check_types(node)
+    node.expect_same_quantization(node.output, node.input(0), node.input(1))
+    function = np.minimum if node.operator.kind == "MINIMUM" else np.maximum
+    return lambda a, b: (function(a, b),)

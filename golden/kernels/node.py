@@ -142,6 +142,36 @@ class Node:
             raise self.fail(f"input {position} is computed at run time; only a constant is supported")
         return data
 
+    def scalar(self, position: int) -> int:
+        """The value of an input that must be a constant integer."""
+        data = self.constant(position)
+        if data.size != 1 or data.dtype.kind not in "iu":
+            raise self.fail(f"input {position} is {data.dtype}{list(data.shape)}; expected one integer")
+        return int(data.reshape(-1)[0])
+
+    def integers(self, position: int) -> tuple[int, ...]:
+        """The values of an input that must be a constant list of integers."""
+        data = self.constant(position)
+        if data.ndim > 1 or data.dtype.kind not in "iu":
+            raise self.fail(f"input {position} is {data.dtype}{list(data.shape)}; expected a list of integers")
+        return tuple(data.reshape(-1).tolist())
+
+    def axis(self, number: int, rank: int) -> int:
+        """An axis that may be counted from the end, counted from the start."""
+        if not -rank <= number < rank:
+            raise self.fail(f"the axis is {number}; there are {rank} dimensions")
+        return number % rank
+
+    def expect_same_quantization(self, *tensors: Tensor) -> None:
+        """Refuse tensors that are quantized differently, for operators that only move data."""
+        first, *others = tensors
+        for other in others:
+            self.expect_type(other, first.dtype.name)
+            if first.dtype.kind not in "iu" or first.quantization is None or other.quantization is None:
+                continue
+            if self.quantization(first) != self.quantization(other):
+                raise self.fail(f"tensors {first.index} and {other.index} are quantized differently")
+
     def expect_type(self, tensor: Tensor, *names: str) -> None:
         """Refuse a tensor that has none of these types."""
         if tensor.dtype.name not in names:
@@ -153,6 +183,16 @@ class Node:
         if self.resized or tensor.shape == tuple(shape) or not tensor.shape or tensor.shape_signature is not None:
             return
         raise self.fail(f"output {position} is stated as {list(tensor.shape)} and computes as {list(shape)}")
+
+    def broadcast_shape(self) -> Shape:
+        """The shape of the output of an operator on pairs, which is checked."""
+        a, b = self.input(0), self.input(1)
+        try:
+            shape = np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise self.fail(f"the shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+        self.expect_shape(shape)
+        return shape
 
     def quantization(self, tensor: Tensor) -> tuple[np.float32, int]:
         """The scale and the zero point of a tensor that must be quantized as a whole."""

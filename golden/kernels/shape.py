@@ -1,10 +1,12 @@
-"""Operators that only change the shape: RESHAPE."""
+"""Operators that only change the shape: RESHAPE, SQUEEZE, EXPAND_DIMS; and SHAPE, which tells it."""
 
 from __future__ import annotations
 
 import math
 
-from .node import Array, Evaluate, Node, kernel
+import numpy as np
+
+from .node import Array, Evaluate, Node, Shape, kernel
 
 
 @kernel("RESHAPE")
@@ -13,7 +15,7 @@ def reshape(node: Node) -> Evaluate:
     x = node.input(0)
     node.expect_type(node.output, x.dtype.name)
 
-    def resolved(wanted: tuple[int, ...]) -> tuple[int, ...]:
+    def resolved(wanted: Shape) -> Shape:
         # Files of old converters state a scalar as [0].
         wanted = () if wanted == (0,) and math.prod(x.shape) == 1 else wanted
         known = math.prod(d for d in wanted if d != -1)
@@ -28,9 +30,47 @@ def reshape(node: Node) -> Evaluate:
     if shape is not None and shape.data is None:
         return lambda x, wanted: (x.reshape(resolved(tuple(wanted.reshape(-1).tolist()))),)
     stated = node.option("new_shape") if shape is None else node.constant(1).reshape(-1).tolist()
-    final = resolved(tuple(stated))
+    return _reshaped(resolved(tuple(stated)))
 
-    def evaluate(x: Array, *_: Array) -> tuple[Array]:
-        return (x.reshape(final),)
+
+def _reshaped(shape: Shape) -> Evaluate:
+    return lambda x, *_: (x.reshape(shape),)
+
+
+@kernel("SQUEEZE")
+def squeeze(node: Node) -> Evaluate:
+    """Drops the dimensions of size 1 that the options name, or all of them."""
+    x = node.input(0)
+    node.expect_type(node.output, x.dtype.name)
+    dropped = {node.axis(d, len(x.shape)) for d in node.option("squeeze_dims")}
+    if not dropped:
+        dropped = {i for i, d in enumerate(x.shape) if d == 1}
+    if any(x.shape[i] != 1 for i in dropped):
+        raise node.fail(f"the dimensions {sorted(dropped)} of the shape {list(x.shape)} are not all 1")
+    shape = tuple(d for i, d in enumerate(x.shape) if i not in dropped)
+    node.expect_shape(shape)
+    return _reshaped(shape)
+
+
+@kernel("EXPAND_DIMS")
+def expand_dims(node: Node) -> Evaluate:
+    """Inserts a dimension of size 1 at a constant axis."""
+    x = node.input(0)
+    node.expect_type(node.output, x.dtype.name)
+    axis = node.axis(node.scalar(1), len(x.shape) + 1)
+    shape = (*x.shape[:axis], 1, *x.shape[axis:])
+    node.expect_shape(shape)
+    return _reshaped(shape)
+
+
+@kernel("SHAPE")
+def shape_of(node: Node) -> Evaluate:
+    """The dimensions of the input, as int32 or int64."""
+    node.expect_type(node.output, "int32", "int64")
+    shape = np.array(node.input(0).shape, node.output.dtype)
+    node.expect_shape(shape.shape)
+
+    def evaluate(_: Array) -> tuple[Array]:
+        return (shape.copy(),)
 
     return evaluate

@@ -1,0 +1,79 @@
+"""Operators that reduce axes: MEAN, SUM, REDUCE_MAX, REDUCE_MIN, ARG_MAX, ARG_MIN."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..numerics import multiply_by_quantized_multiplier, quantize_multiplier
+from .node import Array, Evaluate, Node, kernel
+
+
+def _axes(node: Node) -> tuple[int, ...]:
+    """The axes to reduce; the output's shape is checked."""
+    x = node.input(0)
+    axes = tuple(sorted({node.axis(a, len(x.shape)) for a in node.integers(1)}))
+    keep = node.option("keep_dims")
+    node.expect_shape([1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes])
+    if not all(x.shape[a] for a in axes):
+        raise node.fail(f"an axis of the shape {list(x.shape)} that is reduced has no elements")
+    return axes
+
+
+@kernel("MEAN", "SUM")
+def mean(node: Node) -> Evaluate:
+    """`sum - n * z`, requantized; for MEAN the multiplier is divided by n."""
+    x, output = node.input(0), node.output
+    node.expect_type(x, "int8", "uint8", "int16", "float32")
+    node.expect_type(output, x.dtype.name)
+    axes, keep = _axes(node), bool(node.option("keep_dims"))
+    divides = node.operator.kind == "MEAN"
+    if x.dtype == np.float32:
+        return lambda x, _: ((x.mean(axes, keepdims=keep) if divides else x.sum(axes, keepdims=keep)),)
+    count = math.prod(x.shape[a] for a in axes)
+    (scale, zero_point), (scale_out, zero_out) = node.quantization(x), node.quantization(output)
+    rounding = node.profile.elementwise_rounding
+    q, s = quantize_multiplier(float(scale) / float(scale_out), rounding=rounding)
+    if divides:
+        q, s = divided_multiplier(q, s, count)
+    limits = np.iinfo(output.dtype)
+
+    def evaluate(x: Array, _: Array) -> tuple[Array]:
+        total = x.sum(axes, dtype=np.int64, keepdims=keep) - count * zero_point
+        result = multiply_by_quantized_multiplier(total, q, s, rounding=rounding) + zero_out
+        return (np.clip(result, limits.min, limits.max).astype(output.dtype),)
+
+    return evaluate
+
+
+def divided_multiplier(q: int, s: int, count: int) -> tuple[int, int]:
+    """The multiplier of `1 / count` of a multiplier, kept at full precision as far as the shift's range allows."""
+    shift = min(count.bit_length() - 1, 32, 31 + s)
+    return (q << shift) // count, s - shift
+
+
+@kernel("REDUCE_MAX", "REDUCE_MIN")
+def reduce_extreme(node: Node) -> Evaluate:
+    """The greatest or the least along axes."""
+    node.expect_type(node.input(0), "int8", "uint8", "int16", "int32", "float32")
+    node.expect_same_quantization(node.input(0), node.output)
+    axes, keep = _axes(node), bool(node.option("keep_dims"))
+    if node.operator.kind == "REDUCE_MAX":
+        return lambda x, _: (x.max(axes, keepdims=keep),)
+    return lambda x, _: (x.min(axes, keepdims=keep),)
+
+
+@kernel("ARG_MAX", "ARG_MIN")
+def arg_extreme(node: Node) -> Evaluate:
+    """The index of the greatest or the least along an axis; the first one wins."""
+    x, output = node.input(0), node.output
+    node.expect_type(x, "int8", "uint8", "int16", "int32", "float32")
+    node.expect_type(output, "int32", "int64")
+    axis = node.axis(node.scalar(1), len(x.shape))
+    if not x.shape[axis]:
+        raise node.fail(f"axis {axis} of {list(x.shape)} has no elements")
+    node.expect_shape((*x.shape[:axis], *x.shape[axis + 1 :]))
+    if node.operator.kind == "ARG_MAX":
+        return lambda x, _: (np.argmax(x, axis).astype(output.dtype),)
+    return lambda x, _: (np.argmin(x, axis).astype(output.dtype),)
