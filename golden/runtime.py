@@ -143,6 +143,27 @@ class Session:
         outputs = tuple(tensors[tensor.index] for tensor in self.graph.outputs)
         return Execution(MappingProxyType(tensors), outputs)
 
+    def run_operator(self, operator: Operator, tensors: Mapping[int, Array]) -> tuple[Array, ...]:
+        """One operator of the main subgraph on its own, with the session's state.
+
+        Parameters
+        ----------
+        tensors
+            Arrays by tensor index: at least the operator's inputs that are neither constants nor variables.
+
+        Returns
+        -------
+        Its outputs, in its order.
+
+        Raises
+        ------
+        ModelError
+            An input is missing.
+        """
+        variables = {t.index: self._state(0, t) for t in self.graph.tensors if t.variable and t.data is None}
+        inputs = [_value(self.graph.main, index, {**variables, **tensors}) for index in operator.inputs]
+        return self._evaluate(0, operator, inputs)(*inputs)
+
     def call_once(self, subgraph: int) -> None:
         """Run a subgraph without inputs, unless it has run since the last reset."""
         if not 0 < subgraph < len(self.graph.subgraphs):

@@ -73,6 +73,18 @@ def test_operators_run_alone() -> None:
             assert np.array_equal(got, execution.tensors[index])
 
 
+def test_operators_run_alone_with_a_session_s_state() -> None:
+    graph = reader.read(shared_models() / "vad_streaming.tflite")
+    vectors = Vectors(shared_models() / "vectors" / "vad_streaming.npz")
+    session = Session(graph)
+    for case in vectors.cases()[:3]:
+        tensors = dict(zip(graph.main.inputs, vectors.inputs(case), strict=True))
+        for operator in graph.operators:
+            tensors.update(zip(operator.outputs, session.run_operator(operator, tensors), strict=True))
+        for tensor, expected in zip(graph.outputs, vectors.outputs(case), strict=True):
+            assert np.array_equal(tensors[tensor.index], expected)
+
+
 def test_only_the_outputs_are_kept_on_request() -> None:
     graph = reader.read(shared_models() / "kws_ref_model.tflite")
     x = np.zeros(graph.inputs[0].shape, np.int8)
