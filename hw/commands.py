@@ -183,9 +183,9 @@ class Execute(Command):
         source + kernel_row * kernel_row_step + kernel_column * kernel_column_step + run * R
                + row * row_step + column * column_step + i
 
-    for the tile's pixel `row * columns + column`, where the input's row `origin_y + kernel_row * kernel_row_y + row * row_y` lies in `[0, height)` and the byte's
-    place in that row, `origin_x + kernel_column * kernel_column_step + run * R + column * column_step + i`, in
-    `[0, row_bytes)`; elsewhere it is `fill`.
+    for the tile's pixel `row * columns + column`, where the image's row, `origin_y + kernel_row * kernel_row_y +
+    row * row_y`, lies in `[0, height)`, and the byte's place in that row, `origin_x + kernel_column *
+    kernel_column_step + run * R + column * column_step + i`, in `[0, row_bytes)`; elsewhere it is `fill`.
 
     Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
     last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per

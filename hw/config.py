@@ -11,6 +11,9 @@ from ..golden.numerics import Rounding
 
 KIB = 1024
 
+FIXED_POINT = (Rounding.DOUBLE, Rounding.DOUBLE_UP, Rounding.SINGLE)
+"""The roundings that requantization lanes can be built for."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be built. The message names the parameter, its value and what was expected."""
@@ -71,13 +74,16 @@ class Config:
             if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(f"{field.name} must be an integer, not {value!r}")
         self._within("rows", 4, 64)
-        self._within("columns", 1, 64)
-        self._within("multiplier_stages", 0, 2)
+        self._within("columns", 2, 64)
+        self._within("multiplier_stages", 1, 2)
         self._within("outstanding_bursts", 1, 16)
         self._one_of("bus_bytes", (4, 8, 16, 32))
         self._one_of("burst_beats", (1, 2, 4, 8, 16, 32, 64, 128, 256))
         if self.burst_beats * self.bus_bytes > 4 * KIB:
             raise ConfigError(f"burst_beats is {self.burst_beats}; bursts of at most 4 KiB were expected")
+        if self.rounding not in FIXED_POINT:
+            choices = ", ".join(rounding.value for rounding in FIXED_POINT)
+            raise ConfigError(f"rounding is {self.rounding!r}; one of {choices} was expected")
         self._multiple("scratchpad_bytes", 2 * self.line_bytes, 8 * self.line_bytes, 1 << 23)
         self._multiple("weight_bytes", self.weight_line_bytes, 4 * self.rows * self.weight_row_bytes, 1 << 23)
         self._multiple("accumulator_bytes", 4 * self.columns, 16 * 4 * self.columns, 1 << 22)
@@ -181,10 +187,8 @@ class Config:
         if unknown:
             raise ConfigError(f"unknown parameter {unknown[0]!r}; there are {', '.join(sorted(known))}")
         if "rounding" in table:
-            choices = [rounding.value for rounding in Rounding]
-            if table["rounding"] not in choices:
-                raise ConfigError(f"rounding is {table['rounding']!r}; one of {', '.join(choices)} was expected")
-            table = {**table, "rounding": Rounding(table["rounding"])}
+            names = {rounding.value: rounding for rounding in FIXED_POINT}
+            table = {**table, "rounding": names.get(table["rounding"], table["rounding"])}
         return dataclasses.replace(base, **table)
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,0 +1,262 @@
+"""The execute engine: command words in, tiles of outputs in the scratchpad."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, EnableInserter, Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, Signature, connect, flipped
+
+from . import accumulators, requantization, scratchpad, weights
+from .accumulators import Accumulators
+from .array import WEIGHT_BITS, SystolicArray
+from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS
+from .config import Config
+from .delay import DelayLine
+from .requantization import PARAMETER_ROWS, RequantizationLanes
+from .sequencer import ERROR, ISSUE_LATENCY, Sequencer
+
+EVENTS = ("array_step", "output", "weight_read", "accumulator_read", "accumulator_write")
+
+
+class Pipeline:
+    """Where a step is how many cycles after its slot in the sequencer. The cycle model uses the same figures.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.array = SystolicArray.latency(
+            rows=config.rows, columns=config.columns, multiplier_stages=config.multiplier_stages
+        )
+        self.read = ISSUE_LATENCY
+        self.operands = self.read + scratchpad.READ_LATENCY
+        self.sums = self.operands + self.array
+        self.totals = self.sums + accumulators.LATENCY
+        self.outputs = self.totals + requantization.LATENCY
+        self.banks = self.outputs + scratchpad.WRITE_LATENCY
+        self.completed = self.banks + 1
+
+
+def _ports(config: Config) -> dict[str, Any]:
+    return {
+        "commands": In(stream.Signature(WORD_BITS)),
+        "load_completed": In(COUNT_BITS),
+        "store_completed": In(COUNT_BITS),
+        "completed": Out(COUNT_BITS),
+        "halt": In(1),
+        "busy": Out(1),
+        "waiting": Out(1),
+        "error": Out(ERROR),
+        "read": Out(scratchpad.read_signature(config)),
+        "write": Out(scratchpad.write_signature(config)),
+        "weights": Out(weights.read_signature(config)),
+        "events": Out(Signature({name: Out(1) for name in EVENTS})),
+    }
+
+
+class ExecuteEngine(wiring.Component):
+    """Runs `Execute` commands in order, overlapping the end of one with the beginning of the next.
+
+    The whole engine holds still in a cycle that is `frozen`. Counted in the other cycles, its timing is:
+
+    * a command of nine words is taken from `commands` in nine cycles, once the one before it has begun to stream;
+    * it starts when its dependencies are there, no earlier than R cycles before the last pass of its predecessor ends:
+      from then on the weights of its first pass move in, and R cycles later its first pass begins;
+    * a pass takes as many cycles as there are pixels, but at least R, and R + 9 where it is the last of a block that
+      finishes; passes follow each other without a gap;
+    * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
+
+    Members
+    -------
+    commands
+        64-bit words.
+    load_completed, store_completed : In
+        Commands that the other engines have completed.
+    completed : Out
+        Commands whose outputs are all in the scratchpad.
+    halt : In(1)
+        Start nothing new.
+    busy, waiting : Out(1)
+        There is a command under way; the next one waits for its dependencies, and nothing streams.
+    error : Out
+        A code and the command's index; the engine has stopped until it is reset.
+    frozen : In(1)
+        Hold still.
+    read, write, weights
+        To the scratchpad and the weight buffer.
+    events
+        One cycle high for each thing counted.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__({**_ports(config), "frozen": In(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        core = _Core(self._config)
+        moving = ~self.frozen
+        m.submodules.core = EnableInserter(moving)(core)
+        held = ("commands", "read", "write", "weights", "events")
+        for name in core.signature.members:
+            if name in held:
+                continue
+            mine, inner = getattr(self, name), getattr(core, name)
+            m.d.comb += inner.eq(mine) if core.signature.members[name].flow is In else mine.eq(inner)
+        for name in ("read", "write", "weights"):
+            connect(m, getattr(core, name), flipped(getattr(self, name)))
+        m.d.comb += [
+            core.commands.payload.eq(self.commands.payload),
+            core.commands.valid.eq(self.commands.valid),
+            self.commands.ready.eq(core.commands.ready & moving),
+        ]
+        m.d.comb += [getattr(self.events, name).eq(getattr(core.events, name) & moving) for name in EVENTS]
+        return m
+
+
+class _Core(wiring.Component):
+    """The engine in its own time, which stands still while it is frozen."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._pipeline = Pipeline(config)
+        super().__init__(_ports(config))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config, at = self._config, self._pipeline
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.array = array = SystolicArray(
+            rows=config.rows,
+            columns=config.columns,
+            sum_bits=config.sum_bits,
+            multiplier_stages=config.multiplier_stages,
+        )
+        m.submodules.accumulators = sums = Accumulators(config)
+        m.submodules.requantization = lanes = RequantizationLanes(columns=config.columns, rounding=config.rounding)
+
+        connect(m, sequencer.commands, flipped(self.commands))
+        connect(m, sequencer.read, flipped(self.read))
+        connect(m, sequencer.weights, flipped(self.weights))
+        m.d.comb += [
+            self.error.eq(sequencer.error),
+            self.waiting.eq(sequencer.waiting),
+            self.busy.eq(sequencer.busy),
+            sequencer.load_completed.eq(self.load_completed),
+            sequencer.store_completed.eq(self.store_completed),
+            sequencer.completed.eq(self.completed),
+            sequencer.halt.eq(self.halt),
+        ]
+        self._elaborate_north(m, sequencer, array, lanes)
+
+        # Operands and their control reach the array together.
+        swap = Signal(scratchpad.READ_LATENCY)
+        m.d.sync += swap.eq((swap << 1) | sequencer.swap)
+        m.d.comb += [array.west.eq(self.read.data), array.swap.eq(swap[-1]), sums.sums.eq(array.south)]
+
+        m.submodules.accumulate_line = line = DelayLine(
+            width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read
+        )
+        step = data.View(sequencer.accumulate.shape(), line.o_data)
+        m.d.comb += [
+            line.i_valid.eq(sequencer.accumulate_valid),
+            line.i_data.eq(sequencer.accumulate),
+            sums.valid.eq(line.o_valid),
+            sums.first.eq(step.first),
+            sums.last.eq(step.finish),
+            sums.address.eq(step.address),
+        ]
+        lead = accumulators.LEAD + accumulators.LATENCY
+        begin, valid = Signal(lead - 1), Signal(lead)
+        m.d.sync += [
+            begin.eq((begin << 1) | (line.o_valid & step.begin)),
+            valid.eq((valid << 1) | (line.o_valid & step.finish)),
+        ]
+        m.d.comb += [lanes.begin.eq(begin[-1]), lanes.valid.eq(valid[-1]), lanes.accumulators.eq(sums.totals)]
+        self._elaborate_output(m, sequencer, lanes)
+        m.d.comb += [
+            self.events.array_step.eq(sequencer.read.enable),
+            self.events.output.eq(self.write.enable),
+            self.events.weight_read.eq(sequencer.weights.enable),
+            self.events.accumulator_read.eq(line.o_valid & ~step.first),
+            self.events.accumulator_write.eq(line.o_valid & ~step.finish),
+        ]
+        return m
+
+    def _elaborate_north(
+        self, m: Module, sequencer: Sequencer, array: SystolicArray, lanes: RequantizationLanes
+    ) -> None:
+        """Rows from the weight buffer: weights to the array, less their zero point; parameters to the lanes."""
+        columns, at = self._config.columns, self._pipeline
+        arriving = Signal(weights.READ_LATENCY)
+        parameters = Signal(weights.READ_LATENCY)
+        m.d.sync += [
+            arriving.eq((arriving << 1) | (sequencer.weights.enable & ~sequencer.parameter_row)),
+            parameters.eq((parameters << 1) | (sequencer.weights.enable & sequencer.parameter_row)),
+        ]
+        zero_point = sequencer.weight_zero_point
+        for stage in range(weights.READ_LATENCY):
+            delayed = Signal(signed(8), name=f"zero_point_{stage}", reset_less=True)
+            m.d.sync += delayed.eq(zero_point)
+            zero_point = delayed
+        row = self.weights.data
+        effective = Signal(WEIGHT_BITS * columns, reset_less=True)
+        north = Signal(WEIGHT_BITS * columns, reset_less=True)
+        with m.If(arriving[-1]):
+            m.d.sync += effective.eq(
+                Cat((row.word_select(c, 8).as_signed() - zero_point)[:WEIGHT_BITS] for c in range(columns))
+            )
+        m.d.sync += north.eq(effective)
+        m.d.comb += array.north.eq(north)
+
+        # The last of a block's parameter rows arrives right before its first pixel does.
+        first_row = at.read + weights.READ_LATENCY
+        m.submodules.parameter_line = line = DelayLine(
+            width=8 * columns, cycles=(at.totals - 2) - (first_row + PARAMETER_ROWS - 1)
+        )
+        m.d.comb += [
+            line.i_valid.eq(parameters[-1]),
+            line.i_data.eq(row),
+            lanes.row_valid.eq(line.o_valid),
+            lanes.row.eq(line.o_data),
+        ]
+
+    def _elaborate_output(self, m: Module, sequencer: Sequencer, lanes: RequantizationLanes) -> None:
+        """Where outputs go travels beside them; so does what ends a command."""
+        config, at = self._config, self._pipeline
+        m.submodules.output_line = line = DelayLine(
+            width=len(sequencer.output.as_value()), cycles=at.outputs - 1 - at.read
+        )
+        output = data.View(sequencer.output.shape(), line.o_data)
+        m.d.comb += [
+            line.i_valid.eq(sequencer.output_valid),
+            line.i_data.eq(sequencer.output),
+            lanes.zero_point.eq(output.zero_point),
+            lanes.lower.eq(output.lower),
+            lanes.upper.eq(output.upper),
+        ]
+        write = Signal()
+        address = Signal(ADDRESS_BITS, reset_less=True)
+        channels = Signal(range(config.columns + 1), reset_less=True)
+        index = Signal(INDEX_BITS, reset_less=True)
+        last = Signal(2)
+        outside = Signal()
+        m.d.sync += [
+            write.eq(line.o_valid & output.write),
+            last.eq(Cat(line.o_valid & output.last, last)),
+            self.completed.eq(self.completed + last[1]),
+        ]
+        with m.If(line.o_valid):
+            m.d.sync += [address.eq(output.address), channels.eq(output.channels), index.eq(output.index)]
+        m.d.comb += [
+            outside.eq(write & (address + channels > config.scratchpad_bytes)),
+            self.write.enable.eq(write & ~outside),
+            self.write.address.eq(address),
+            self.write.data.eq(lanes.outputs),
+            self.write.mask.eq(((1 << channels) - 1)[: config.columns]),
+            sequencer.outside.eq(outside),
+            sequencer.outside_index.eq(index),
+        ]

@@ -1,0 +1,150 @@
+"""Requantization: 32-bit accumulators become int8, exactly as `golden.numerics.Requantization` says."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..golden.numerics import Rounding
+from .config import FIXED_POINT
+
+PARAMETER_ROWS = 9
+"""Bytes of a channel's parameters: bias and multiplier, four each and little-endian, then the shift."""
+
+LATENCY = 8
+"""Cycles from an accumulator to its output."""
+
+
+class RequantizationLanes(wiring.Component):
+    """Requantizes one accumulator per column in every cycle.
+
+    Each lane computes `clamp(zero_point + round((accumulator + bias) * multiplier * 2^(shift - 31)))`, where `rounding`
+    says how to round. The sum, and its shift to the left where `shift` is positive, wrap at 32 bits. Multipliers are
+    below 2^31, shifts from -31 to 30.
+
+    Parameters
+    ----------
+    columns
+        Lanes.
+    rounding
+        One of `config.FIXED_POINT`.
+
+    Members
+    -------
+    row_valid, row : In(1), In(8 * columns)
+        A byte of every lane's next parameters. `PARAMETER_ROWS` of them make a set.
+    begin : In(1)
+        From the next cycle on, `accumulators` have the parameters that the latest rows made. The next row may follow
+        three cycles later.
+    valid, accumulators : In(1), In(32 * columns)
+        Signed accumulators, possibly in every cycle.
+    zero_point, lower, upper : In(8)
+        For the accumulators of `LATENCY - 1` cycles ago. Signed.
+    outputs : Out(8 * columns)
+        Signed, `LATENCY` cycles after their accumulators; they hold until the next.
+    """
+
+    def __init__(self, *, columns: int, rounding: Rounding) -> None:
+        if rounding not in FIXED_POINT:
+            raise ValueError(f"rounding is {rounding}; one of {', '.join(map(str, FIXED_POINT))} was expected")
+        self._columns = columns
+        self._rounding = rounding
+        super().__init__(
+            {
+                "row_valid": In(1),
+                "row": In(8 * columns),
+                "begin": In(1),
+                "valid": In(1),
+                "accumulators": In(32 * columns),
+                "zero_point": In(signed(8)),
+                "lower": In(signed(8)),
+                "upper": In(signed(8)),
+                "outputs": Out(8 * columns),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        rows = Signal(8 * self._columns * PARAMETER_ROWS, reset_less=True)
+        with m.If(self.row_valid):
+            m.d.sync += rows.eq(Cat(rows[8 * self._columns :], self.row))
+
+        # Step k of the pipeline takes place k cycles after the accumulator's arrival. Parameters change one cycle
+        # before the step that uses them, so that pixels of two blocks can follow each other.
+        valid: list[Value] = [self.valid]
+        begin: list[Value] = [self.begin]
+        for step in range(1, LATENCY):
+            for flags, name in ((valid, "valid"), (begin, "begin")):
+                flag = Signal(name=f"{name}_{step}")
+                m.d.sync += flag.eq(flags[-1])
+                flags.append(flag)
+
+        def parameter(c: int, low: int, high: int) -> Value:
+            return Cat(rows.word_select(row * self._columns + c, 8) for row in range(low, high))
+
+        m.d.comb += self.outputs.eq(
+            Cat(
+                self._lane(
+                    m,
+                    c,
+                    valid,
+                    begin,
+                    accumulator=self.accumulators.word_select(c, 32).as_signed(),
+                    bias=parameter(c, 0, 4).as_signed(),
+                    multiplier=parameter(c, 4, 8)[:31],
+                    shift=parameter(c, 8, 9).as_signed(),
+                )
+                for c in range(self._columns)
+            )
+        )
+        return m
+
+    def _lane(
+        self,
+        m: Module,
+        c: int,
+        valid: list[Value],
+        begin: list[Value],
+        *,
+        accumulator: Value,
+        bias: Value,
+        multiplier: Value,
+        shift: Value,
+    ) -> Signal:
+        def register(name: str, width: int, enable: Value, value: Any) -> Signal:
+            signal = Signal(signed(width), name=f"{name}_{c}", reset_less=True)
+            with m.If(enable):
+                m.d.sync += signal.eq(value)
+            return signal
+
+        bias = register("bias", 32, begin[0], bias)
+        shift = register("shift", 7, begin[1], shift)
+        multiplier = register("multiplier", 32, begin[2], multiplier)
+        shift_5 = register("shift_5", 7, begin[5], shift)
+        shift_6 = register("shift_6", 7, begin[6], shift_5)
+
+        single = self._rounding is Rounding.SINGLE
+        left = 0 if single else Mux(shift < 0, 0, shift[:5])
+        biased = register("biased", 32, valid[0], accumulator + bias)
+        operand = register("operand", 32, valid[1], biased << left)
+        product = register("product", 64, valid[2], operand * multiplier)
+        product = register("product_held", 64, valid[3], product)
+        if single:
+            exact = register("exact", 64, valid[4], product)
+            nudge = Const(1, 1) << (30 - shift_5)[:6]
+            nudged = register("nudged", 64, valid[5], exact + nudge)
+            shifted = register("shifted", 64, valid[6], nudged >> (31 - shift_6)[:6])
+        else:
+            # The doubling high product. Its one saturating case needs a multiplier of -2^31, which there is none.
+            high = register("high", 32, valid[4], (product + (1 << 30)) >> 31)
+            right_5 = Mux(shift_5 < 0, -shift_5, 0)[:5]
+            right_6 = Mux(shift_6 < 0, -shift_6, 0)[:5]
+            nudge = (Const(1, 1) << right_5)[1:]
+            ties_down = high[-1] & (right_5 != 0) if self._rounding is Rounding.DOUBLE else 0
+            nudged = register("nudged", 33, valid[5], high + nudge - ties_down)
+            shifted = register("shifted", 32, valid[6], nudged >> right_6)
+        result = Signal(signed(len(shifted) + 1), name=f"result_{c}")
+        m.d.comb += result.eq(shifted + self.zero_point)
+        clamped = Mux(result < self.lower, self.lower, Mux(result > self.upper, self.upper, result))
+        return register("output", 8, valid[7], clamped)

@@ -1,0 +1,210 @@
+"""The scratchpad: two banks that together deliver, and take, a few bytes at any byte address in every cycle."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory, MemoryData
+from amaranth.lib.wiring import In, Out, Signature
+
+from .commands import ADDRESS_BITS
+from .config import Config
+
+READ_LATENCY = 4
+"""Cycles from an execute engine's read to its bytes."""
+
+WRITE_LATENCY = 1
+"""Cycles from an execute engine's write to the one in which the banks take it."""
+
+
+def _byte_mask(mask: Any, width: int) -> Any:
+    """Every bit of `mask` eight times over."""
+    return Cat(mask[i].replicate(8) for i in range(width))
+
+
+def _address_bits(config: Config) -> int:
+    return (config.scratchpad_bytes // config.scratchpad_row_bytes - 1).bit_length()
+
+
+def read_signature(config: Config) -> Signature:
+    """How the execute engine reads."""
+    return Signature(
+        {
+            "enable": Out(1),
+            "address": Out(signed(ADDRESS_BITS)),
+            "mask": Out(config.rows),
+            "fill": Out(8),
+            "data": In(8 * config.rows),
+        }
+    )
+
+
+def write_signature(config: Config) -> Signature:
+    """How the execute engine writes."""
+    return Signature(
+        {
+            "enable": Out(1),
+            "address": Out(ADDRESS_BITS),
+            "mask": Out(config.columns),
+            "data": Out(8 * config.columns),
+        }
+    )
+
+
+class Scratchpad(wiring.Component):
+    """On-chip memory for activations.
+
+    Bytes lie in rows of two lines, one line in each of two banks: any `line_bytes` neighbouring bytes touch each bank
+    at most once, so that one access reaches them all. In a cycle the execute engine reads `rows` bytes and writes
+    `columns` bytes, both at any byte address; the load and store engines move whole rows.
+
+    The load and store engines come first, always. Where one of them uses a port that the execute engine wants in the
+    same cycle, `frozen` says so, and the execute engine repeats that cycle.
+
+    Members
+    -------
+    frozen : Out(1)
+        The execute engine must hold still in this cycle and come again with the same read and write.
+    read
+        `enable`, `address`: byte address of lane 0 (signed; may lie before the first unmasked lane's), `mask`: lanes to
+        read, `fill`: what the other lanes show. `data`, `READ_LATENCY` unfrozen cycles later: one byte per row of the
+        array, lane 0 lowest; it holds while `enable` was low.
+    write
+        `enable`, `address`, `data`, `mask`: bytes to write, one per column of the array.
+    load
+        `enable`, `address` of a row, `data`, `mask`: taken in the same cycle, visible to reads from the next on.
+    store
+        `enable`, `address` of a row; `data` in the following cycle, and only then.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        bits = _address_bits(config)
+        row = config.scratchpad_row_bytes
+        super().__init__(
+            {
+                "frozen": Out(1),
+                "read": In(read_signature(config)),
+                "write": In(write_signature(config)),
+                "load": In(Signature({"enable": Out(1), "address": Out(bits), "mask": Out(row), "data": Out(8 * row)})),
+                "store": In(Signature({"enable": Out(1), "address": Out(bits), "data": In(8 * row)})),
+            }
+        )
+        depth = config.scratchpad_bytes // row
+        self._banks = [MemoryData(shape=8 * config.line_bytes, depth=depth, init=[]) for _ in range(2)]
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        line = self._config.line_bytes
+        row_bits = _address_bits(self._config)
+        # The bits of a byte address: place in the line, bank, row.
+        place_bits = (line - 1).bit_length()
+        banks = []
+        for side, data in enumerate(self._banks):
+            bank = Memory(data)
+            m.submodules[f"bank_{side}"] = bank
+            banks.append((bank.read_port(), bank.write_port(granularity=8)))
+
+        reading = self.read.enable
+        writing = Signal()
+        m.d.comb += self.frozen.eq((self.store.enable & reading) | (self.load.enable & writing))
+        moving = ~self.frozen
+
+        # An access that begins in the odd bank continues in the even bank one row further down.
+        read_row = self.read.address[place_bits + 1 :][:row_bits]
+        write_row = Signal(row_bits)
+        write_odd = Signal()
+        write_data = Signal(16 * line, reset_less=True)
+        write_mask = Signal(2 * line, reset_less=True)
+        for side, (read, write) in enumerate(banks):
+            read_carry = self.read.address[place_bits] if side == 0 else 0
+            write_carry = write_odd if side == 0 else 0
+            half = slice(8 * line * side, 8 * line * (side + 1))
+            lanes = slice(line * side, line * (side + 1))
+            m.d.comb += [
+                read.en.eq(self.store.enable | reading),
+                read.addr.eq(Mux(self.store.enable, self.store.address, read_row + read_carry)),
+                self.store.data[half].eq(read.data),
+            ]
+            with m.If(self.load.enable):
+                m.d.comb += [
+                    write.addr.eq(self.load.address),
+                    write.data.eq(self.load.data[half]),
+                    write.en.eq(self.load.mask[lanes]),
+                ]
+            with m.Else():
+                m.d.comb += [
+                    write.addr.eq(write_row + write_carry),
+                    write.data.eq(write_data[half]),
+                    write.en.eq(Mux(writing, write_mask[lanes], 0)),
+                ]
+
+        self._elaborate_read(m, moving, Cat(read.data for read, _ in banks), place_bits)
+        # Write: one register, behind the rotation to the banks' lanes.
+        with m.If(moving):
+            m.d.sync += writing.eq(self.write.enable)
+            with m.If(self.write.enable):
+                offset = self.write.address[: place_bits + 1]
+                m.d.sync += [
+                    write_row.eq(self.write.address[place_bits + 1 :]),
+                    write_odd.eq(self.write.address[place_bits]),
+                    write_data.eq(_rotate_left(self.write.data, 16 * line, offset.shift_left(3))),
+                    write_mask.eq(_rotate_left(self.write.mask, 2 * line, offset)),
+                ]
+        return m
+
+    def _elaborate_read(self, m: Module, moving: Any, row: Any, place_bits: int) -> None:
+        """Read: the banks' own register, one behind it, a coarse and a fine rotation."""
+        rows = self._config.rows
+        line = self._config.line_bytes
+        # If the freeze comes while a row leaves the banks, the next cycle may show the store engine's row in its place.
+        saved = Signal(16 * line, reset_less=True)
+        has_saved = Signal()
+        with m.If(moving):
+            m.d.sync += has_saved.eq(0)
+        with m.Elif(~has_saved):
+            m.d.sync += [has_saved.eq(1), saved.eq(row)]
+
+        fine_bits = place_bits // 2 + 1
+        stages = [
+            {
+                "enable": Signal(name=f"read_enable_{stage}"),
+                "offset": Signal(place_bits + 1, name=f"read_offset_{stage}", reset_less=True),
+                "mask": Signal(rows, name=f"read_mask_{stage}", reset_less=True),
+                "fill": Signal(8, name=f"read_fill_{stage}", reset_less=True),
+            }
+            for stage in range(3)
+        ]
+        registered = Signal(16 * line, reset_less=True)
+        coarse = Signal(8 * (rows + (1 << fine_bits) - 1), reset_less=True)
+        data = Signal(8 * rows, reset_less=True)
+        m.d.comb += self.read.data.eq(data)
+        with m.If(moving):
+            previous = {
+                "enable": self.read.enable,
+                "offset": self.read.address[: place_bits + 1],
+                "mask": self.read.mask,
+                "fill": self.read.fill,
+            }
+            for stage in stages:
+                m.d.sync += stage["enable"].eq(previous["enable"])
+                with m.If(previous["enable"]):
+                    m.d.sync += [stage[name].eq(previous[name]) for name in ("offset", "mask", "fill")]
+                previous = stage
+            with m.If(stages[0]["enable"]):
+                m.d.sync += registered.eq(Mux(has_saved, saved, row))
+            with m.If(stages[1]["enable"]):
+                ring = Cat(registered, registered)
+                high = stages[1]["offset"][fine_bits:]
+                m.d.sync += coarse.eq(ring.bit_select(high.shift_left(3 + fine_bits), len(coarse)))
+            with m.If(stages[2]["enable"]):
+                low = stages[2]["offset"][:fine_bits]
+                keep = _byte_mask(stages[2]["mask"], rows)
+                fine = coarse.bit_select(low.shift_left(3), 8 * rows)
+                m.d.sync += data.eq((fine & keep) | (stages[2]["fill"].replicate(rows) & ~keep))
+
+
+def _rotate_left(value: Any, width: int, amount: Any) -> Any:
+    """`value`, extended to `width` bits and rotated by `amount`, which is less than `width`."""
+    shifted = value << amount
+    return shifted[:width] | shifted[width:]

@@ -1,0 +1,433 @@
+"""The sequencer: decides, cycle by cycle, what enters the execute engine's pipeline."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from . import scratchpad, weights
+from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS, Execute, Mode, Opcode
+from .config import Config
+from .registers import ErrorCode
+from .requantization import PARAMETER_ROWS
+
+ISSUE_LATENCY = 2
+"""Cycles from a step's slot to its read of the scratchpad or of the weight buffer."""
+
+ERROR = data.StructLayout({"code": ErrorCode, "index": INDEX_BITS})
+"""How an engine reports what stopped it: a code and the command's index."""
+
+_AT_LEAST_ONE = ("blocks", "last_channels", "pixels", "columns", "kernel_rows", "kernel_columns", "runs")
+
+
+def command_layout() -> data.FlexibleLayout:
+    """The fields of an `Execute` command as gateware sees them."""
+    fields = {
+        field.name: data.Field(
+            signed(field.bits) if field.signed else field.bits, WORD_BITS * field.word + field.offset
+        )
+        for field in Execute.layout()
+    }
+    return data.FlexibleLayout(WORD_BITS * Execute.words(), fields)
+
+
+def accumulate_layout(config: Config) -> data.StructLayout:
+    """What a pixel's step tells the accumulators, and the lanes behind them."""
+    return data.StructLayout(
+        {"address": (config.accumulator_depth - 1).bit_length(), "first": 1, "finish": 1, "begin": 1}
+    )
+
+
+def output_layout(config: Config) -> data.StructLayout:
+    """What travels beside an output: where it goes, how it is clamped, and whether a command ends with it."""
+    return data.StructLayout(
+        {
+            "write": 1,
+            "last": 1,
+            "address": ADDRESS_BITS,
+            "channels": range(config.columns + 1),
+            "zero_point": signed(8),
+            "lower": signed(8),
+            "upper": signed(8),
+            "index": INDEX_BITS,
+        }
+    )
+
+
+class Sequencer(wiring.Component):
+    """Turns `Execute` commands into steps, one slot in each cycle.
+
+    Three commands can be in here at once. The words of the next are gathered. The *front* has taken the one before it,
+    and lets the weights of each pass move in during the R slots before that pass begins. The *pass* streams pixels of
+    the same command, or still those of its predecessor.
+
+    Members
+    -------
+    commands : In
+        64-bit words.
+    load_completed, store_completed, completed : In
+        Commands that the three engines have completed.
+    halt : In(1)
+        Take no further command.
+    outside, outside_index : In
+        An output of this command does not fall into the scratchpad.
+    busy, waiting, error : Out
+        As the engine's.
+    weights, parameter_row, weight_zero_point : Out
+        `ISSUE_LATENCY` cycles after its slot, the read of a row of weights or, with `parameter_row`, of parameters.
+    read, swap : Out
+        `ISSUE_LATENCY` cycles after its slot, the read of a pixel's operands; whether it is the first of a pass.
+    accumulate, output : Out
+        With the read, what the later stages need to know of it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "commands": In(stream.Signature(WORD_BITS)),
+                "load_completed": In(COUNT_BITS),
+                "store_completed": In(COUNT_BITS),
+                "completed": In(COUNT_BITS),
+                "halt": In(1),
+                "outside": In(1),
+                "outside_index": In(INDEX_BITS),
+                "busy": Out(1),
+                "waiting": Out(1),
+                "error": Out(ERROR),
+                "weights": Out(weights.read_signature(config)),
+                "parameter_row": Out(1),
+                "weight_zero_point": Out(signed(8)),
+                "read": Out(scratchpad.read_signature(config)),
+                "swap": Out(1),
+                "accumulate_valid": Out(1),
+                "accumulate": Out(accumulate_layout(config)),
+                "output_valid": Out(1),
+                "output": Out(output_layout(config)),
+            }
+        )
+        # The next command, the front's and the pass's.
+        self._next = Signal(command_layout(), reset_less=True)
+        self._front = Signal(command_layout(), reset_less=True)
+        self._pass = Signal(command_layout(), reset_less=True)
+        self._take = Signal()
+        self._follow = Signal()
+        self._entering = Signal()
+        self._start_pass = Signal()
+
+        # The pass that the front prepares.
+        address = {"address": signed(ADDRESS_BITS), "x": signed(ADDRESS_BITS)}
+        place = data.StructLayout({**address, "y": signed(18)})
+        self._upcoming = Signal(place, reset_less=True)
+        self._upcoming_destination = Signal(ADDRESS_BITS, reset_less=True)
+        self._runs_left = Signal(16, reset_less=True)
+        self._kernel_columns_left = Signal(12, reset_less=True)
+        self._kernel_rows_left = Signal(12, reset_less=True)
+        self._blocks_left = Signal(12, reset_less=True)
+        self._upcoming_first = Signal(reset_less=True)
+        self._finishing = Signal()
+
+        # The pass that streams; slots and pixels still to come, this one included.
+        self._streaming = Signal()
+        self._first_slot = Signal()
+        self._first = Signal(reset_less=True)
+        self._finish = Signal(reset_less=True)
+        self._final = Signal(reset_less=True)
+        self._channels = Signal(range(config.columns + 1), reset_less=True)
+        self._slots_left = Signal(16, reset_less=True)
+        self._pixels_left = Signal(16)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        self._elaborate_commands(m)
+        self._elaborate_upcoming(m)
+        self._elaborate_passes(m)
+        self._elaborate_rows(m)
+        self._elaborate_pixels(m)
+        return m
+
+    def _elaborate_commands(self, m: Module) -> None:
+        """Gathers words, and hands the command to the front when it may start."""
+        config, words = self._config, self._next
+        filled = Signal(range(Execute.words() + 1))
+        full = filled == Execute.words()
+        started = Signal(COUNT_BITS)
+        m.d.comb += self.commands.ready.eq(~full)
+        with m.If(self.commands.valid & ~full):
+            m.d.sync += [
+                words.eq(Cat(words.as_value()[WORD_BITS:], self.commands.payload)),
+                filled.eq(filled + 1),
+            ]
+
+        dependencies = (
+            (self.load_completed >= words.wait_load)
+            & (self.store_completed >= words.wait_store)
+            & (self.completed >= words.wait_execute)
+        )
+        legal = (
+            (words.opcode == Opcode.EXECUTE)
+            & (words.mode == Mode.CONVOLUTION)
+            & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
+            & (words.last_channels <= config.columns)
+        )
+        fits = words.pixels <= config.accumulator_depth
+        room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
+        able = Signal()
+        entering = self._entering
+        rows_left = Signal(range(config.rows))
+        m.d.comb += [
+            able.eq(full & room & ~entering & ~self.halt & (self.error.code == ErrorCode.NONE)),
+            self._take.eq(able & dependencies & legal & fits),
+            self.waiting.eq(able & ~dependencies & ~self._streaming),
+            self.busy.eq((filled != 0) | (started != self.completed)),
+        ]
+        with m.If(self._take):
+            m.d.sync += [self._front.eq(words), filled.eq(0), started.eq(started + 1)]
+
+        # The front: R rows of weights, then the pass that uses them.
+        m.d.comb += [
+            self._follow.eq(self._streaming & ~self._final & (self._slots_left == config.rows)),
+            self._start_pass.eq(entering & (rows_left == 1)),
+        ]
+        with m.If(self._take | self._follow):
+            m.d.sync += [entering.eq(1), rows_left.eq(config.rows - 1)]
+        with m.Elif(entering):
+            m.d.sync += [entering.eq(~self._start_pass), rows_left.eq(rows_left - 1)]
+
+        with m.If(self.error.code == ErrorCode.NONE):
+            with m.If(self.outside):
+                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.outside_index)]
+            with m.Elif(able & ~legal):
+                m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(words.index)]
+            with m.Elif(able & ~fits):
+                m.d.sync += [self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE), self.error.index.eq(words.index)]
+
+    def _elaborate_upcoming(self, m: Module) -> None:
+        """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream."""
+        following, words, front = self._upcoming, self._next, self._front
+        row = Signal(following.shape(), reset_less=True)
+        column = Signal(following.shape(), reset_less=True)
+
+        def begin_block(command: Any) -> list[Any]:
+            return [
+                *(place.address.eq(command.source) for place in (following, row, column)),
+                *(place.x.eq(command.origin_x) for place in (following, row, column)),
+                *(place.y.eq(command.origin_y) for place in (following, row, column)),
+                self._runs_left.eq(command.runs - 1),
+                self._kernel_columns_left.eq(command.kernel_columns - 1),
+                self._kernel_rows_left.eq(command.kernel_rows - 1),
+                self._upcoming_first.eq(~command.accumulate),
+            ]
+
+        def moved(place: Any, step: Value, x_step: Value | int, y_step: Value | int, *targets: Any) -> list[Any]:
+            return [
+                assignment
+                for target in targets
+                for assignment in (
+                    target.address.eq(place.address + step),
+                    target.x.eq(place.x + x_step),
+                    target.y.eq(place.y + y_step),
+                )
+            ]
+
+        with m.If(self._take):
+            m.d.sync += begin_block(words)
+            m.d.sync += [self._blocks_left.eq(words.blocks - 1), self._upcoming_destination.eq(words.destination)]
+        with m.Elif(self._first_slot):
+            m.d.sync += self._upcoming_first.eq(0)
+            with m.If(self._runs_left != 0):
+                m.d.sync += self._runs_left.eq(self._runs_left - 1)
+                m.d.sync += moved(following, self._config.rows, self._config.rows, 0, following)
+            with m.Elif(self._kernel_columns_left != 0):
+                step = front.kernel_column_step
+                m.d.sync += [
+                    self._kernel_columns_left.eq(self._kernel_columns_left - 1),
+                    self._runs_left.eq(front.runs - 1),
+                ]
+                m.d.sync += moved(column, step, step, 0, column, following)
+            with m.Elif(self._kernel_rows_left != 0):
+                m.d.sync += [
+                    self._kernel_rows_left.eq(self._kernel_rows_left - 1),
+                    self._kernel_columns_left.eq(front.kernel_columns - 1),
+                    self._runs_left.eq(front.runs - 1),
+                ]
+                m.d.sync += moved(row, front.kernel_row_step, 0, front.kernel_row_y, row, column, following)
+            with m.Else():
+                m.d.sync += begin_block(front)
+                m.d.sync += [
+                    self._blocks_left.eq(self._blocks_left - 1),
+                    self._upcoming_destination.eq(self._upcoming_destination + self._config.columns),
+                ]
+
+    def _elaborate_passes(self, m: Module) -> None:
+        """A pass has a slot for each pixel, and enough for the rows that must move in meanwhile."""
+        config, front = self._config, self._front
+        last = (self._runs_left == 0) & (self._kernel_columns_left == 0) & (self._kernel_rows_left == 0)
+        finish = self._finishing
+        m.d.comb += finish.eq(last & front.finish)
+        m.d.sync += self._first_slot.eq(self._start_pass)
+        slots = Mux(front.pixels > config.rows, front.pixels, config.rows)
+        least = config.rows + PARAMETER_ROWS
+        slots_finish = Mux(front.pixels > least, front.pixels, least)
+        with m.If(self._start_pass):
+            m.d.sync += [
+                self._pass.eq(front),
+                self._streaming.eq(1),
+                self._final.eq(last & (self._blocks_left == 0)),
+                self._slots_left.eq(Mux(finish, slots_finish, slots)),
+                self._pixels_left.eq(front.pixels),
+                self._finish.eq(finish),
+                self._first.eq(self._upcoming_first),
+                self._channels.eq(Mux(self._blocks_left == 0, front.last_channels, config.columns)),
+            ]
+        with m.Else():
+            with m.If(self._streaming):
+                m.d.sync += [self._slots_left.eq(self._slots_left - 1), self._streaming.eq(self._slots_left != 1)]
+            with m.If(self._pixels_left != 0):
+                m.d.sync += self._pixels_left.eq(self._pixels_left - 1)
+
+    def _elaborate_rows(self, m: Module) -> None:
+        """Reads weights, and a block's parameters behind them, in the order in which they lie."""
+        config, words = self._config, self._next
+        bits = len(words.weight_address) + 1
+        following = Signal(bits, reset_less=True)
+        zero_point = Signal(signed(8), reset_less=True)
+        parameters_left = Signal(range(PARAMETER_ROWS + 1))
+        with m.If(self._take):
+            m.d.sync += zero_point.eq(words.weight_zero_point)
+
+        slot = {
+            "enable": Signal(),
+            "parameter": Signal(),
+            "address": Signal(bits),
+            "zero_point": Signal(signed(8)),
+            "index": Signal(INDEX_BITS),
+        }
+        m.d.comb += [
+            slot["parameter"].eq(parameters_left != 0),
+            slot["enable"].eq(self._take | self._follow | self._entering | slot["parameter"]),
+            slot["address"].eq(Mux(self._take, words.weight_address, following)),
+            slot["zero_point"].eq(Mux(self._take, words.weight_zero_point, zero_point)),
+            slot["index"].eq(Mux(self._take, words.index, self._front.index)),
+        ]
+        with m.If(slot["enable"]):
+            m.d.sync += following.eq(slot["address"] + 1)
+        with m.If(self._start_pass):
+            m.d.sync += parameters_left.eq(Mux(self._finishing, PARAMETER_ROWS, 0))
+        with m.Elif(slot["parameter"]):
+            m.d.sync += parameters_left.eq(parameters_left - 1)
+
+        for stage in range(ISSUE_LATENCY):
+            registers = {name: Signal.like(value, name=f"row_{name}_{stage}") for name, value in slot.items()}
+            m.d.sync += [register.eq(slot[name]) for name, register in registers.items()]
+            slot = registers
+        m.d.comb += [
+            self.weights.enable.eq(slot["enable"]),
+            self.weights.address.eq(slot["address"]),
+            self.parameter_row.eq(slot["parameter"]),
+            self.weight_zero_point.eq(slot["zero_point"]),
+        ]
+        beyond = slot["address"] >= config.weight_bytes // config.weight_row_bytes
+        with m.If(slot["enable"] & beyond & (self.error.code == ErrorCode.NONE)):
+            m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(slot["index"])]
+
+    def _elaborate_pixels(self, m: Module) -> None:
+        """Walks through the tile's pixels: where their operands lie, which of them exist, where their outputs go."""
+        config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
+        rows = config.rows
+        place, row = (Signal(upcoming.shape(), name=name, reset_less=True) for name in ("pixel", "pixel_row"))
+        output, output_row = (Signal(ADDRESS_BITS, name=name, reset_less=True) for name in ("output", "output_row"))
+        columns_left = Signal(16, reset_less=True)
+        number = Signal(16, reset_less=True)
+        pixel = Signal()
+        m.d.comb += pixel.eq(self._pixels_left != 0)
+        with m.If(self._start_pass):
+            m.d.sync += [
+                place.eq(upcoming),
+                row.eq(upcoming),
+                output.eq(self._upcoming_destination),
+                output_row.eq(self._upcoming_destination),
+                columns_left.eq(front.columns),
+                number.eq(0),
+            ]
+        with m.Elif(pixel):
+            m.d.sync += number.eq(number + 1)
+            with m.If(columns_left == 1):
+                address = (row.address + command.row_step)[:ADDRESS_BITS].as_signed()
+                y = row.y + command.row_y
+                destination = output_row + command.destination_row_step
+                m.d.sync += [
+                    place.address.eq(address),
+                    place.x.eq(row.x),
+                    place.y.eq(y),
+                    row.address.eq(address),
+                    row.y.eq(y),
+                    output.eq(destination),
+                    output_row.eq(destination),
+                    columns_left.eq(command.columns),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    place.address.eq(place.address + command.column_step),
+                    place.x.eq(place.x + command.column_step),
+                    output.eq(output + command.destination_column_step),
+                    columns_left.eq(columns_left - 1),
+                ]
+
+        # First register: lanes `low` to `high` lie in the image's row.
+        valid, swap, output_valid = Signal(2), Signal(2), Signal(2)
+        low, high = Signal(range(rows + 1), reset_less=True), Signal(range(rows + 1), reset_less=True)
+        inside = Signal(reset_less=True)
+        address = Signal(signed(ADDRESS_BITS), reset_less=True)
+        fill = Signal(8, reset_less=True)
+        accumulate = Signal(self.accumulate.shape(), reset_less=True)
+        out = Signal(self.output.shape(), reset_less=True)
+        room = Signal(signed(ADDRESS_BITS + 2))
+        last = self._final & (self._pixels_left == 1)
+        m.d.comb += room.eq(command.row_bytes - place.x)
+        m.d.sync += [
+            valid.eq(Cat(pixel, valid)),
+            swap.eq(Cat(self._first_slot, swap)),
+            output_valid.eq(Cat(pixel & (self._finish | last), output_valid)),
+        ]
+        with m.If(pixel):
+            m.d.sync += [
+                low.eq(Mux(place.x >= 0, 0, Mux(place.x <= -rows, rows, -place.x))),
+                high.eq(Mux(room <= 0, 0, Mux(room >= rows, rows, room))),
+                inside.eq((place.y >= 0) & (place.y < command.height)),
+                address.eq(place.address),
+                fill.eq(command.fill),
+                accumulate.address.eq(number),
+                accumulate.first.eq(self._first),
+                accumulate.finish.eq(self._finish),
+                accumulate.begin.eq(self._finish & self._first_slot),
+                out.write.eq(self._finish),
+                out.last.eq(last),
+                out.address.eq(output),
+                out.channels.eq(self._channels),
+                out.zero_point.eq(command.zero_point),
+                out.lower.eq(command.lower),
+                out.upper.eq(command.upper),
+                out.index.eq(command.index),
+            ]
+
+        # Second register: the lanes as a mask, and whether they all lie in the scratchpad.
+        outside = Signal()
+        m.d.comb += [
+            self.read.enable.eq(valid[1]),
+            self.swap.eq(swap[1]),
+            self.accumulate_valid.eq(valid[1]),
+            self.output_valid.eq(output_valid[1]),
+        ]
+        with m.If(valid[0]):
+            m.d.sync += [
+                self.read.address.eq(address),
+                self.read.fill.eq(fill),
+                self.read.mask.eq(Mux(inside, ((1 << high) - 1) & ~((1 << low) - 1), 0)),
+                self.accumulate.eq(accumulate),
+                self.output.eq(out),
+                outside.eq(inside & (low < high) & ((address + low < 0) | (address + high > config.scratchpad_bytes))),
+            ]
+        with m.If(valid[1] & outside & (self.error.code == ErrorCode.NONE)):
+            m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.output.index)]

@@ -1,0 +1,180 @@
+"""The lanes equal the numerics, bit by bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eightfold.golden.numerics import Requantization, Rounding
+from eightfold.hw.config import FIXED_POINT
+from eightfold.hw.requantization import LATENCY, PARAMETER_ROWS, RequantizationLanes
+
+from .simulate import pack, simulate, unpack
+
+COLUMNS = 4
+
+
+def wrap(values):
+    return np.asarray(values, np.int64).astype(np.int32).astype(np.int64)
+
+
+def expected(block, accumulators):
+    """What the numerics make of `accumulators`, of shape (pixels, COLUMNS)."""
+    requantization = Requantization(
+        multiplier=np.array(block["multiplier"]),
+        shift=np.array(block["shift"]),
+        zero_point=block["zero_point"],
+        minimum=block["lower"],
+        maximum=block["upper"],
+        rounding=block["rounding"],
+        scale=np.ones(COLUMNS),
+    )
+    return requantization.apply(wrap(np.array(accumulators) + np.array(block["bias"])), np.int8)
+
+
+def run(rounding, blocks):
+    """Outputs of the lanes for every block's accumulators, pixels back to back wherever the contract allows."""
+    lanes = RequantizationLanes(columns=COLUMNS, rounding=rounding)
+    outputs = []
+
+    async def produce(ctx):
+        for block in blocks:
+            fields = [block["bias"], block["multiplier"], block["shift"]]
+            channel_bytes = [
+                b"".join(
+                    int(field[c]).to_bytes(size, "little", signed=True)
+                    for field, size in zip(fields, (4, 4, 1), strict=True)
+                )
+                for c in range(COLUMNS)
+            ]
+            stream = block["accumulators"]
+            events = []
+            for row in range(PARAMETER_ROWS):
+                events.append({"row_valid": 1, "row": pack([channel[row] for channel in channel_bytes], 8)})
+            events.append({"begin": 1})
+            events += [{"valid": 1, "accumulators": pack(pixel, 32)} for pixel in stream]
+            for event in events:
+                for name in ("row_valid", "row", "begin", "valid", "accumulators"):
+                    ctx.set(getattr(lanes, name), event.get(name, 0))
+                await ctx.tick()
+            for name in ("row_valid", "begin", "valid"):
+                ctx.set(getattr(lanes, name), 0)
+
+    async def clamp(ctx):
+        # Zero point and bounds belong to the accumulators of LATENCY - 1 cycles ago.
+        for block in blocks:
+            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + LATENCY)
+            for name in ("zero_point", "lower", "upper"):
+                ctx.set(getattr(lanes, name), block[name])
+            for _ in block["accumulators"]:
+                await ctx.tick()
+
+    async def consume(ctx):
+        for block in blocks:
+            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + 1 + LATENCY)
+            received = []
+            for _ in block["accumulators"]:
+                received.append(unpack(ctx.get(lanes.outputs), 8, COLUMNS))
+                await ctx.tick()
+            outputs.append(np.array(received))
+
+    simulate(lanes, produce, clamp, consume)
+    return outputs
+
+
+def check(rounding, blocks):
+    for block in blocks:
+        block["rounding"] = rounding
+    for block, outputs in zip(blocks, run(rounding, blocks), strict=True):
+        np.testing.assert_array_equal(outputs, expected(block, block["accumulators"]), err_msg=str(block))
+
+
+def lanes_of(element):
+    return st.lists(element, min_size=COLUMNS, max_size=COLUMNS)
+
+
+# Ties and extremes: one half in the last place that a shift drops, and its neighbours.
+INT32 = st.one_of(
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-1000, 1000),
+    st.builds(
+        lambda sign, odd, bit, off: max(-(2**31), min(2**31 - 1, sign * (2 * odd + 1) * (1 << bit) + off)),
+        st.sampled_from([-1, 1]),
+        st.integers(0, 200),
+        st.integers(0, 30),
+        st.integers(-1, 1),
+    ),
+)
+BLOCKS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "bias": lanes_of(st.one_of(st.just(0), INT32)),
+            "multiplier": lanes_of(
+                st.one_of(st.integers(2**30, 2**31 - 1), st.sampled_from([0, 2**30, 2**31 - 1, 3 << 29]))
+            ),
+            "shift": lanes_of(st.one_of(st.integers(-31, 30), st.integers(-12, 0))),
+            "zero_point": st.integers(-128, 127),
+            "lower": st.integers(-128, 127),
+            "upper": st.integers(-128, 127),
+            "accumulators": st.lists(lanes_of(INT32), min_size=1, max_size=12),
+        }
+    ).filter(lambda block: block["lower"] <= block["upper"]),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+@settings(max_examples=25, deadline=None)
+@given(blocks=BLOCKS)
+def test_lanes_equal_the_numerics(rounding, blocks):
+    check(rounding, blocks)
+
+
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+def test_many_random_accumulators(rounding):
+    rng = np.random.default_rng(7)
+    blocks = []
+    for _ in range(40):
+        shift = rng.integers(-31, 31, COLUMNS)
+        scale = 2 ** rng.uniform(0, 31, (40, COLUMNS))
+        blocks.append(
+            {
+                "bias": rng.integers(-(2**20), 2**20, COLUMNS).tolist(),
+                "multiplier": rng.integers(2**30, 2**31, COLUMNS).tolist(),
+                "shift": shift.tolist(),
+                "zero_point": int(rng.integers(-128, 128)),
+                "lower": -128,
+                "upper": 127,
+                "accumulators": (rng.choice([-1, 1], scale.shape) * scale)
+                .astype(np.int64)
+                .clip(-(2**31), 2**31 - 1)
+                .tolist(),
+            }
+        )
+    check(rounding, blocks)
+
+
+def test_every_tie_of_every_shift():
+    """Accumulators that fall exactly between two outputs, for each shift, on both sides of zero."""
+    blocks = []
+    for right in range(1, 25):
+        ties = [sign * (2 * odd + 1) << right for odd in (0, 1, 2, 50) for sign in (-1, 1)]
+        blocks.append(
+            {
+                "bias": [0] * COLUMNS,
+                "multiplier": [2**30] * COLUMNS,
+                "shift": [-right] * COLUMNS,
+                "zero_point": 3,
+                "lower": -128,
+                "upper": 127,
+                "accumulators": [ties[i : i + COLUMNS] for i in range(0, len(ties), COLUMNS)],
+            }
+        )
+    for rounding in FIXED_POINT:
+        check(rounding, blocks)
+
+
+def test_float_rounding_is_refused():
+    with pytest.raises(ValueError, match="FLOAT32"):
+        RequantizationLanes(columns=1, rounding=Rounding.FLOAT32)
