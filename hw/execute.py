@@ -12,8 +12,9 @@ from .array import WEIGHT_BITS, SystolicArray
 from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS
 from .config import Config
 from .delay import DelayLine
+from .engine import ERROR
 from .requantization import PARAMETER_ROWS, RequantizationLanes
-from .sequencer import ERROR, ISSUE_LATENCY, Sequencer
+from .sequencer import ISSUE_LATENCY, Sequencer
 
 EVENTS = ("array_step", "output", "weight_read", "accumulator_read", "accumulator_write")
 

@@ -28,7 +28,8 @@ class Access(enum.Enum):
     """What a host may do with a register."""
 
     READ = "read"
-    READ_WRITE = "read, write while idle"
+    READ_WRITE = "read; write"
+    SETTING = "read; write, ignored during a run"
     COMMAND = "write 1 to act; reads as 0"
     CLEAR = "read; write 1 to clear"
 
@@ -193,9 +194,9 @@ def _map() -> dict[str, Register]:
         ("ERROR_COMMAND", Access.READ, "the command that it befell", (Bits("INDEX", 0, 20, "place in the program"),)),
         ("INTERRUPT_ENABLE", Access.READ_WRITE, "what raises the interrupt line", _flags(Interrupt, interrupts)),
         ("INTERRUPT_STATUS", Access.CLEAR, "what happened since it was cleared", _flags(Interrupt, interrupts)),
-        ("PROGRAM_ADDRESS", Access.READ_WRITE, "byte address of the program, a multiple of the bus width", ()),
-        ("PROGRAM_WORDS", Access.READ_WRITE, "length of the program in 64-bit words", ()),
-        ("BASE_ADDRESS", Access.READ_WRITE, "what commands' DRAM addresses add to, a multiple of the bus width", ()),
+        ("PROGRAM_ADDRESS", Access.SETTING, "byte address of the program, a multiple of the bus width", ()),
+        ("PROGRAM_WORDS", Access.SETTING, "length of the program in 64-bit words", ()),
+        ("BASE_ADDRESS", Access.SETTING, "what commands' DRAM addresses add to, a multiple of the bus width", ()),
     )
     registers = [
         Register(name=name, offset=4 * place, access=access, doc=doc, bits=bits)

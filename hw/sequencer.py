@@ -9,27 +9,14 @@ from amaranth.lib.wiring import In, Out
 from . import scratchpad, weights
 from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS, Execute, Mode, Opcode
 from .config import Config
+from .engine import ERROR, command_layout
 from .registers import ErrorCode
 from .requantization import PARAMETER_ROWS
 
 ISSUE_LATENCY = 2
 """Cycles from a step's slot to its read of the scratchpad or of the weight buffer."""
 
-ERROR = data.StructLayout({"code": ErrorCode, "index": INDEX_BITS})
-"""How an engine reports what stopped it: a code and the command's index."""
-
 _AT_LEAST_ONE = ("blocks", "last_channels", "pixels", "columns", "kernel_rows", "kernel_columns", "runs")
-
-
-def command_layout() -> data.FlexibleLayout:
-    """The fields of an `Execute` command as gateware sees them."""
-    fields = {
-        field.name: data.Field(
-            signed(field.bits) if field.signed else field.bits, WORD_BITS * field.word + field.offset
-        )
-        for field in Execute.layout()
-    }
-    return data.FlexibleLayout(WORD_BITS * Execute.words(), fields)
 
 
 def accumulate_layout(config: Config) -> data.StructLayout:
@@ -108,9 +95,9 @@ class Sequencer(wiring.Component):
             }
         )
         # The next command, the front's and the pass's.
-        self._next = Signal(command_layout(), reset_less=True)
-        self._front = Signal(command_layout(), reset_less=True)
-        self._pass = Signal(command_layout(), reset_less=True)
+        self._next = Signal(command_layout(Execute), reset_less=True)
+        self._front = Signal(command_layout(Execute), reset_less=True)
+        self._pass = Signal(command_layout(Execute), reset_less=True)
         self._take = Signal()
         self._follow = Signal()
         self._entering = Signal()

@@ -1,0 +1,266 @@
+"""Fetch and dispatch: the program's way from DRAM to the engines' queues."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from . import axi
+from .commands import COMMANDS, COUNT_BITS, INDEX_BITS, WORD_BITS, Field, Load
+from .config import Config
+from .engine import ERROR
+from .queue import Queue
+from .registers import ErrorCode
+
+QUEUE_COMMANDS = 8
+"""Commands that wait in each engine's queue."""
+
+BURST_BYTES = 128
+"""The longest burst of the fetch: short, for it goes before loads."""
+
+MAX_BURSTS = 4
+"""Bursts of the fetch that may be under way, or their beats not yet dispatched, at once."""
+
+WORD = data.StructLayout({"word": WORD_BITS, "error": 1})
+"""A word of the program, or the news that the bus could not deliver it."""
+
+_WORD_BYTES = WORD_BITS // 8
+
+
+class Fetch(wiring.Component):
+    """Reads the program from DRAM, ahead of its use.
+
+    The program's memory is divided into aligned pieces of at most `BURST_BYTES`; a burst reads what the program has in
+    one. It is asked for as soon as the buffer of `MAX_BURSTS` pieces has room for a whole piece, counting what is under
+    way. A beat that arrives in cycle t is a word at the output from t + 3 on; words follow each other without a pause
+    (every second cycle on a 4-byte bus).
+
+    Members
+    -------
+    start : In(1)
+        Begin at `address` with `words` words. Once only between resets.
+    address : In(32)
+        DRAM byte address, a multiple of the bus width; lower bits are ignored.
+    words : In(32)
+        Length of the program.
+    halt : In(1)
+        Ask for nothing more.
+    read : Out(ReadChannels)
+    o : Out(stream of WORD)
+    quiet : Out(1)
+        No burst is under way.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._bus_bytes = config.bus_bytes
+        self._burst_beats = min(config.burst_beats, BURST_BYTES // config.bus_bytes)
+        super().__init__(
+            {
+                "start": In(1),
+                "address": In(axi.ADDRESS_BITS),
+                "words": In(32),
+                "halt": In(1),
+                "read": Out(axi.ReadChannels(config.bus_bytes)),
+                "o": Out(stream.Signature(WORD)),
+                "quiet": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        depth = MAX_BURSTS * self._burst_beats
+        beat = data.StructLayout({"data": 8 * self._bus_bytes, "error": 1})
+        m.submodules.buffer = buffer = Queue(shape=beat, depth=depth)
+        bus_bits = (self._bus_bytes - 1).bit_length()
+        burst_bits = (self._burst_beats - 1).bit_length()
+
+        place = Signal(axi.ADDRESS_BITS - bus_bits)  # of the next beat to ask for
+        left = Signal(33)  # beats to ask for
+        reserved = Signal(range(depth + 1))  # beats under way or in the buffer
+        bursts = Signal(range(MAX_BURSTS + 1))
+        room = self._burst_beats - place[:burst_bits]
+        beats = Signal(burst_bits + 1)
+        ar, r = self.read.ar, self.read.r
+        asked = ar.valid & ar.ready
+        answered = r.valid & r.payload.last
+        taken = buffer.o.valid & buffer.o.ready
+        m.d.comb += [
+            beats.eq(Mux(left < room, left, room)),
+            ar.valid.eq((left != 0) & (reserved <= depth - self._burst_beats) & ~self.halt),
+            ar.payload.address.eq(place << bus_bits),
+            ar.payload.length.eq(beats - 1),
+            r.ready.eq(1),
+            buffer.i.valid.eq(r.valid),
+            buffer.i.payload.data.eq(r.payload.data),
+            buffer.i.payload.error.eq(r.payload.response[1]),
+            self.quiet.eq(bursts == 0),
+        ]
+        with m.If(asked):
+            m.d.sync += [place.eq(place + beats), left.eq(left - beats)]
+        with m.If(asked | taken):
+            m.d.sync += reserved.eq(reserved + Mux(asked, beats, 0) - taken)
+        with m.If(asked ^ answered):
+            m.d.sync += bursts.eq(Mux(asked, bursts + 1, bursts - 1))
+        with m.If(self.start):
+            m.d.sync += place.eq(self.address[bus_bits:])
+            if self._bus_bytes < _WORD_BYTES:
+                m.d.sync += left.eq(self.words << 1)
+            else:
+                words_per_beat = self._bus_bytes // _WORD_BYTES
+                m.d.sync += left.eq((self.words + (words_per_beat - 1)) >> (words_per_beat - 1).bit_length())
+
+        free = ~self.o.valid | self.o.ready
+        if self._bus_bytes < _WORD_BYTES:
+            self._join(m, buffer.o, free)
+        else:
+            self._split(m, buffer.o, free)
+        return m
+
+    def _join(self, m: Module, beats: Any, free: Any) -> None:
+        """Two beats make a word."""
+        low = Signal.like(beats.payload, reset_less=True)
+        has_low = Signal()
+        m.d.comb += beats.ready.eq(~has_low | free)
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(beats.valid & has_low)
+        with m.If(beats.valid & beats.ready):
+            m.d.sync += has_low.eq(~has_low)
+            with m.If(has_low):
+                m.d.sync += [
+                    self.o.payload.word.eq(Cat(low.data, beats.payload.data)),
+                    self.o.payload.error.eq(low.error | beats.payload.error),
+                ]
+            with m.Else():
+                m.d.sync += low.eq(beats.payload)
+
+    def _split(self, m: Module, beats: Any, free: Any) -> None:
+        """A beat holds one or several words."""
+        parts = self._bus_bytes // _WORD_BYTES
+        part = Signal(range(parts))
+        m.d.comb += beats.ready.eq(free & (part == parts - 1))
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(beats.valid)
+            with m.If(beats.valid):
+                m.d.sync += [
+                    part.eq(part + 1),
+                    self.o.payload.word.eq(beats.payload.data.word_select(part, WORD_BITS)),
+                    self.o.payload.error.eq(beats.payload.error),
+                ]
+
+
+class Dispatch(wiring.Component):
+    """Hands each command to its engine's queue.
+
+    A command's first word passes in the first cycle in which it is there and the queue has room for the whole command;
+    the other words follow as they come, one per cycle. The first word takes the command's place in the program along.
+    Each queue holds `QUEUE_COMMANDS` commands.
+
+    Members
+    -------
+    start : In(1)
+        The program is to have `words` words. Once only between resets.
+    words : In(32)
+    halt : In(1)
+        Pass nothing more.
+    i : In(stream of WORD)
+    load, execute, store : Out(stream of 64-bit words)
+        The queues' ends.
+    load_dispatched, execute_dispatched, store_dispatched : Out(20)
+        Commands that were begun to pass.
+    finished : Out(1)
+        The whole program has passed.
+    stalled : Out(1)
+        Nothing can pass before a queue empties, or the program has passed.
+    error : Out(ERROR)
+        An opcode that no command has, a stream that ends within a command, or a word that the bus could not deliver.
+    """
+
+    _ENGINES = tuple((opcode.name.lower(), opcode, kind) for opcode, kind in COMMANDS.items())
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "words": In(32),
+                "halt": In(1),
+                "i": In(stream.Signature(WORD)),
+                **{name: Out(stream.Signature(WORD_BITS)) for name, _, _ in self._ENGINES},
+                **{f"{name}_dispatched": Out(COUNT_BITS) for name, _, _ in self._ENGINES},
+                "finished": Out(1),
+                "stalled": Out(1),
+                "error": Out(ERROR),
+            }
+        )
+
+    @staticmethod
+    def _field(name: str) -> Field:
+        """A header's field, which is the same in all commands."""
+        return next(field for field in Load.layout() if field.name == name)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        left = Signal(32)
+        rest = Signal(range(max(kind.words() for kind in COMMANDS.values())))  # words of this command to follow
+        receiver = Signal(len(COMMANDS))
+        index = Signal(INDEX_BITS)
+        header = rest == 0
+
+        word = self.i.payload.word
+        opcode_at, index_at = (self._field(name) for name in ("opcode", "index"))
+        opcode = word[opcode_at.offset : opcode_at.offset + opcode_at.bits]
+        chosen = Signal(len(COMMANDS))
+        fits = Signal(len(COMMANDS))
+        short = Signal(len(COMMANDS))
+        queues = []
+        for place, (name, code, kind) in enumerate(self._ENGINES):
+            # Room for whole commands: the words of one never wait on each other.
+            depth = QUEUE_COMMANDS * kind.words()
+            m.submodules[f"{name}_queue"] = queue = Queue(shape=WORD_BITS, depth=depth)
+            queues.append(queue)
+            wiring.connect(m, queue.o, wiring.flipped(getattr(self, name)))
+            m.d.comb += [
+                chosen[place].eq(opcode == code),
+                fits[place].eq(queue.level <= depth - kind.words()),
+                short[place].eq(left < kind.words()),
+            ]
+
+        illegal = Signal()
+        able = Signal()
+        passing = Signal()
+        good = Signal()
+        m.d.comb += [
+            illegal.eq(header & ((chosen == 0) | (chosen & short).any())),
+            able.eq(~header | ((chosen & fits).any() & ~illegal)),
+            # What follows the program's last word in a wide beat stays where it is.
+            good.eq(self.i.valid & ~self.finished & (self.error.code == ErrorCode.NONE)),
+            passing.eq(good & able & ~self.i.payload.error & ~self.halt),
+            self.i.ready.eq(passing),
+            self.finished.eq(left == 0),
+            self.stalled.eq(self.finished | (self.i.valid & header & ~illegal & ~able)),
+        ]
+        for place, queue in enumerate(queues):
+            m.d.comb += [
+                queue.i.valid.eq(passing & Mux(header, chosen[place], receiver[place])),
+                queue.i.payload.eq(Mux(header, Cat(word[: index_at.offset], index), word)),
+            ]
+        with m.If(passing):
+            m.d.sync += left.eq(left - 1)
+            with m.If(header):
+                m.d.sync += receiver.eq(chosen)
+                for place, (name, _, kind) in enumerate(self._ENGINES):
+                    dispatched = getattr(self, f"{name}_dispatched")
+                    with m.If(chosen[place]):
+                        m.d.sync += [rest.eq(kind.words() - 1), dispatched.eq(dispatched + 1)]
+            with m.Else():
+                m.d.sync += rest.eq(rest - 1)
+                with m.If(rest == 1):
+                    m.d.sync += index.eq(index + 1)
+        with m.If(good):
+            with m.If(self.i.payload.error):
+                m.d.sync += [self.error.code.eq(ErrorCode.FETCH_BUS), self.error.index.eq(index)]
+            with m.Elif(illegal):
+                m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(index)]
+        with m.If(self.start):
+            m.d.sync += left.eq(self.words)
+        return m

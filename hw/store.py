@@ -1,0 +1,298 @@
+"""The store engine: from the scratchpad to DRAM."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory, MemoryData
+from amaranth.lib.wiring import In, Out, Signature
+
+from . import axi
+from .commands import INDEX_BITS, Store
+from .config import Config
+from .engine import Intake, engine_members, keep_account, note_error
+from .queue import Queue
+from .registers import ErrorCode
+from .transfer import BurstSplitter, Extent, beats_bits, lane_mask
+
+ROWS = 4
+"""Scratchpad rows that are on their way or in use at once: a row that is a beat is in use for three cycles."""
+
+TRANSFERS = 4
+"""Commands whose bytes may wait behind those of the one that is being sent."""
+
+
+def _scratchpad_signature(config: Config) -> Signature:
+    row = config.scratchpad_row_bytes
+    address_bits = (config.scratchpad_bytes // row - 1).bit_length()
+    return Signature({"enable": Out(1), "address": Out(address_bits), "data": In(8 * row)})
+
+
+def _part_bits(config: Config) -> int:
+    return (config.scratchpad_row_bytes // config.bus_bytes - 1).bit_length()
+
+
+def _transfer_layout(config: Config) -> data.StructLayout:
+    """What the sender knows of a command."""
+    lane_bits = (config.bus_bytes - 1).bit_length()
+    return data.StructLayout(
+        {
+            "place": (config.burst_beats - 1).bit_length(),  # of the first beat in its aligned burst
+            "part": _part_bits(config),  # and in its row
+            "beats": beats_bits(config),
+            "first_lane": lane_bits,
+            "last_lane": lane_bits,
+        }
+    )
+
+
+class StoreEngine(wiring.Component):
+    """Executes `Store` commands in order, several at a time.
+
+    A command starts in the first cycle in which its words and the counts it awaits are there, the one before it has
+    announced its last burst and asked for its last row, and fewer than `TRANSFERS` wait to be sent. From the next cycle
+    on it announces one burst per cycle, as long as the bus takes them and fewer than `outstanding_bursts` are
+    unanswered, and asks for rows: see `Sender`. The command completes with the answer to its last burst: if that comes
+    in cycle t, `completed` counts it from t + 2 on.
+
+    Errors: ILLEGAL_COMMAND (length 0), ALIGNMENT and SCRATCHPAD_RANGE when a command would have started; WRITE_BUS when
+    a burst's answer brings bad news.
+
+    Members
+    -------
+    ...
+        `engine_members`.
+    base_address : In(32)
+        Added to commands' DRAM addresses; a multiple of the bus width, whose lower bits are ignored.
+    write : Out(WriteChannels)
+    scratchpad
+        `enable`, `address` of a row: always taken; `data` in the next cycle.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                **engine_members("load", "execute"),
+                "base_address": In(axi.ADDRESS_BITS),
+                "write": Out(axi.WriteChannels(config.bus_bytes)),
+                "scratchpad": Out(_scratchpad_signature(config)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.intake = intake = Intake(Store)
+        m.submodules.splitter = splitter = BurstSplitter(config)
+        m.submodules.sender = sender = Sender(config)
+        wiring.connect(m, wiring.flipped(self.commands), intake.words)
+        wiring.connect(m, sender.scratchpad, wiring.flipped(self.scratchpad))
+        wiring.connect(m, sender.beats, wiring.flipped(self.write.w))
+        stopped = Signal()
+        index = Signal(INDEX_BITS, reset_less=True)
+        m.d.comb += [
+            stopped.eq(self.halt | (self.error.code != ErrorCode.NONE)),
+            self.waiting.eq(intake.waiting & ~self.busy),
+            intake.load_completed.eq(self.load_completed),
+            intake.execute_completed.eq(self.execute_completed),
+        ]
+        started = self._start(m, intake, splitter, sender, stopped)
+        with m.If(started):
+            m.d.sync += index.eq(intake.command.payload.index)
+        finished = self._announce(m, splitter, sender, index, stopped)
+        # Every command under way has an unanswered burst, or is being split.
+        keep_account(m, self, started=started, finished=finished, most=config.outstanding_bursts + 1)
+        return m
+
+    def _start(self, m: Module, intake: Intake, splitter: BurstSplitter, sender: "Sender", stopped: Any) -> Any:
+        """Checks a command and passes it on; returns whether it does so in this cycle."""
+        config = self._config
+        command = intake.command.payload
+        extent = Extent(m, command, base_address=self.base_address, bus_bytes=config.bus_bytes)
+        code = Signal(ErrorCode)
+        able = Signal()
+        started = Signal()
+        outside = Mux(extent.end > config.scratchpad_bytes, ErrorCode.SCRATCHPAD_RANGE, ErrorCode.NONE)
+        transfer = sender.i.payload.transfer
+        m.d.comb += [
+            code.eq(extent.error(command, outside=outside)),
+            able.eq(intake.command.valid & splitter.i.ready & sender.i.ready & ~stopped),
+            started.eq(able & (code == ErrorCode.NONE)),
+            intake.command.ready.eq(started),
+            splitter.i.valid.eq(started),
+            splitter.i.payload.place.eq(extent.place),
+            splitter.i.payload.beats.eq(extent.beats),
+            sender.i.valid.eq(started),
+            sender.i.payload.row.eq(command.address >> (len(transfer.first_lane) + len(transfer.part))),
+            transfer.place.eq(extent.place),
+            transfer.part.eq(command.address >> len(transfer.first_lane)),
+            transfer.beats.eq(extent.beats),
+            transfer.first_lane.eq(extent.first_lane),
+            transfer.last_lane.eq(extent.last_lane),
+        ]
+        with m.If(able & (code != ErrorCode.NONE)):
+            note_error(m, self, code, command.index)
+        return started
+
+    def _announce(self, m: Module, splitter: BurstSplitter, sender: "Sender", index: Any, stopped: Any) -> Any:
+        """Announces bursts, as many as may be unanswered; returns whether a command completes in this cycle."""
+        limit = self._config.outstanding_bursts
+        # For each burst under way: does its answer complete a command, and which?
+        answer = data.StructLayout({"last": 1, "index": INDEX_BITS})
+        m.submodules.answers = answers = Queue(shape=answer, depth=max(2, limit))
+        bursts = Signal(range(limit + 1))
+        announced = Signal()
+        answered = Signal()
+        failed = Signal(reset_less=True)
+        finished = Signal()
+        aw, b, o = self.write.aw, self.write.b, splitter.o
+        free = ~aw.valid | aw.ready
+        m.d.comb += [
+            o.ready.eq(free & (bursts != limit) & ~stopped),
+            announced.eq(o.valid & o.ready),
+            answers.i.valid.eq(announced),
+            answers.i.payload.last.eq(o.payload.last),
+            answers.i.payload.index.eq(index),
+            answers.o.ready.eq(answered),
+            sender.announced.eq(Mux(announced, o.payload.beats, 0)),
+            b.ready.eq(1),
+            finished.eq(answered & ~failed & answers.o.payload.last & (self.error.code != ErrorCode.WRITE_BUS)),
+            self.quiet.eq(bursts == 0),
+        ]
+        with m.If(free):
+            m.d.sync += aw.valid.eq(announced)
+        with m.If(announced):
+            m.d.sync += aw.payload.eq(o.payload.burst)
+        m.d.sync += answered.eq(b.valid)
+        with m.If(b.valid):
+            m.d.sync += failed.eq(b.payload[1])
+        with m.If(announced ^ answered):
+            m.d.sync += bursts.eq(Mux(announced, bursts + 1, bursts - 1))
+        with m.If(answered & failed):
+            note_error(m, self, ErrorCode.WRITE_BUS, answers.o.payload.index)
+        return finished
+
+
+class Sender(wiring.Component):
+    """Reads rows of the scratchpad and sends their bytes as the beats of a bus.
+
+    From the cycle after a transfer was taken on, it asks for one row per cycle as long as fewer than `ROWS` are on
+    their way or in use. A row that was asked for in cycle t can be sent from t + 2 on, one beat per cycle: a beat moves
+    to the output's register when that is free, its burst is announced and the beats before it have moved.
+
+    Members
+    -------
+    i : In(stream)
+        `row` that holds the first byte, and `transfer`.
+    announced : In
+        Beats of the burst that is announced in this cycle, or 0. They may be sent from the next cycle on.
+    beats : Out(stream)
+        For the bus.
+    scratchpad
+        `enable`, `address` of a row: always taken; `data` in the next cycle.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        scratchpad = _scratchpad_signature(config)
+        row_bits = (config.scratchpad_bytes // config.scratchpad_row_bytes - 1).bit_length()
+        super().__init__(
+            {
+                "i": In(
+                    stream.Signature(data.StructLayout({"row": row_bits, "transfer": _transfer_layout(config)})),
+                ),
+                "announced": In(range(config.burst_beats + 1)),
+                "beats": Out(stream.Signature(axi.write_beat(config.bus_bytes))),
+                "scratchpad": Out(scratchpad),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.queue = queue = Queue(shape=_transfer_layout(config), depth=TRANSFERS)
+        rows = Memory(MemoryData(shape=8 * config.scratchpad_row_bytes, depth=ROWS, init=[]), attrs={"no_rw_check": 1})
+        m.submodules.rows = rows
+        reserved = Signal(range(ROWS + 1))
+        arrived = Signal(range(ROWS + 1))
+        arriving = Signal()
+        asking = self._ask(m, queue, reserved)
+        released = self._send(m, queue, rows.read_port(domain="comb"), arrived)
+        write = rows.write_port()
+        tail = Signal(range(ROWS))
+        m.d.comb += [write.en.eq(arriving), write.addr.eq(tail), write.data.eq(self.scratchpad.data)]
+        m.d.sync += arriving.eq(asking)
+        with m.If(arriving):
+            m.d.sync += tail.eq(tail + 1)
+        with m.If(asking ^ released):
+            m.d.sync += reserved.eq(Mux(asking, reserved + 1, reserved - 1))
+        with m.If(arriving ^ released):
+            m.d.sync += arrived.eq(Mux(arriving, arrived + 1, arrived - 1))
+        return m
+
+    def _ask(self, m: Module, queue: Queue, reserved: Any) -> Any:
+        """Asks for the rows of one transfer after the other."""
+        config = self._config
+        i = self.i.payload
+        parts = config.scratchpad_row_bytes // config.bus_bytes
+        left = Signal(range(config.scratchpad_bytes // config.bus_bytes + 2 * parts), reset_less=True)  # in beats
+        reading = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~reading & queue.i.ready),
+            queue.i.valid.eq(self.i.valid & ~reading),
+            queue.i.payload.eq(i.transfer),
+            self.scratchpad.enable.eq(reading & (reserved != ROWS)),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            # Counted from the first row's first beat.
+            m.d.sync += [reading.eq(1), self.scratchpad.address.eq(i.row), left.eq(i.transfer.beats + i.transfer.part)]
+        with m.If(self.scratchpad.enable):
+            m.d.sync += [
+                reading.eq(left > parts),
+                self.scratchpad.address.eq(self.scratchpad.address + 1),
+                left.eq(left - parts),
+            ]
+        return self.scratchpad.enable
+
+    def _send(self, m: Module, queue: Queue, row: Any, arrived: Any) -> Any:
+        """Sends rows as beats; returns whether a row is done with in this cycle."""
+        config = self._config
+        transfer = Signal(_transfer_layout(config), reset_less=True)  # of the beats to come
+        sending = Signal()
+        first = Signal(reset_less=True)
+        last = Signal()
+        moving = Signal()
+        released = Signal()
+        promised = Signal(range(config.outstanding_bursts * config.burst_beats + 1))
+        head = Signal(range(ROWS))
+        beat = self.beats.payload
+        free = ~self.beats.valid | self.beats.ready
+        m.d.comb += [
+            row.addr.eq(head),
+            last.eq(transfer.beats == 1),
+            moving.eq(sending & (arrived != 0) & (promised != 0) & free),
+            released.eq(moving & (last | transfer.part.all())),
+            queue.o.ready.eq(~sending | (moving & last)),
+        ]
+        with m.If(free):
+            m.d.sync += self.beats.valid.eq(moving)
+        with m.If(moving):
+            m.d.sync += [
+                beat.data.eq(row.data.word_select(transfer.part, 8 * config.bus_bytes)),
+                beat.strobe.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
+                beat.last.eq(last | transfer.place.all()),
+                transfer.place.eq(transfer.place + 1),
+                transfer.part.eq(transfer.part + 1),
+                transfer.beats.eq(transfer.beats - 1),
+                first.eq(0),
+            ]
+        with m.If(queue.o.ready):
+            m.d.sync += sending.eq(queue.o.valid)
+            with m.If(queue.o.valid):
+                m.d.sync += [transfer.eq(queue.o.payload), first.eq(1)]
+        with m.If(moving | (self.announced != 0)):
+            m.d.sync += promised.eq(promised + self.announced - moving)
+        with m.If(released):
+            m.d.sync += head.eq(head + 1)
+        return released
