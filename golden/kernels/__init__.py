@@ -18,13 +18,16 @@ from . import (  # noqa: F401  (each registers its kernels)
     dense,
     elementwise,
     joining,
+    normalization,
     padding,
     pooling,
+    rearranging,
     reduction,
     resizing,
     shape,
     slicing,
     softmax,
+    transpose_convolution,
     variables,
 )
 from .convolution import ConvolutionGeometry, convolution_geometry

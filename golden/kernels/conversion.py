@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..numerics import Requantization, round_half_away
+from ..numerics import Profile, Requantization, round_half_away
 from .node import Array, Evaluate, Node, kernel
 
 
@@ -53,6 +53,10 @@ def dequantize(node: Node) -> Evaluate:
         scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
 
     def evaluate(x: Array) -> tuple[Array]:
+        if node.profile is Profile.LITERT_OPT and x.dtype != np.int32 and not affine.per_axis:
+            # The optimized kernel multiplies out the zero point, so that it rounds twice.
+            offset = -np.float32(zero_point[0]) * affine.scale[0]
+            return (x.astype(np.float32) * affine.scale[0] + offset,)
         return ((scale * (x.astype(np.int64) - zero_point)).astype(np.float32).reshape(x.shape),)
 
     return evaluate

@@ -27,7 +27,7 @@ _EXP_OF_MINUS_POWERS = (
 )
 
 
-def saturating_shift_left(x: Raw, bits: int) -> Raw:
+def saturating_shift_left(x: Raw, bits: int | Raw) -> Raw:
     """`x * 2^bits`, saturated to int32."""
     saturated: Raw = np.clip(x << bits, INT32_MIN, INT32_MAX)
     return saturated
@@ -76,5 +76,65 @@ def one_over_one_plus_x(x: Raw) -> Raw:
 
 def reciprocal(x: Raw, integer_bits: int) -> tuple[Raw, Raw]:
     """`(m, e)` with 1 / x = m * 2^-e, m in Q0.31, for x > 0 with `integer_bits` integer bits."""
-    headroom = 31 - np.floor(np.log2(x.astype(np.float64))).astype(np.int64)
+    headroom = _headroom(x)
     return one_over_one_plus_x((x << headroom) - (1 << 31)), integer_bits - headroom
+
+
+def _headroom(x: Raw) -> Raw:
+    """Leading zeros of 32-bit values."""
+    return 31 - np.floor(np.log2(np.maximum(x, 1).astype(np.float64))).astype(np.int64)
+
+
+def logarithm(x: Raw, input_bits: int, output_bits: int) -> Raw:
+    """log(x) in `output_bits` integer bits for x > 0 with `input_bits` integer bits.
+
+    x is written as 2^z r twice, with r around 2^(-1/4) from either side; the better of the two is kept, and a rational
+    function of r gives the rest.
+    """
+    accumulator_bits = output_bits + 1
+    log_2, fourth_root_half, root_half = 1488522236, 1805811301, 1518500250
+    alpha_n, alpha_d, alpha_i, alpha_f = 117049297, 127690142, 1057819769, 638450708
+    quarter = rounding_divide_by_pot(536870912, accumulator_bits)
+
+    lead_a = _headroom(x)
+    r_a = saturating_shift_left(_mul(saturating_shift_left(x, lead_a - 1), root_half), 1)
+    power_a = saturating_shift_left(input_bits - lead_a, 31 - accumulator_bits) + quarter
+    lead_b = _headroom(_mul(x, root_half)) - 1
+    r_b = saturating_shift_left(x, lead_b)
+    power_b = saturating_shift_left(input_bits - lead_b, 31 - accumulator_bits) - quarter
+    r = np.minimum(r_a, r_b)
+    power = np.clip(np.maximum(power_a, power_b), INT32_MIN, INT32_MAX)
+
+    total = r + fourth_root_half
+    p = (total + 1) >> 1
+    q = 2 * (r - fourth_root_half)
+    square = _mul(q, q)
+    numerator = _mul(q, r) + _mul(_mul(q, square), alpha_n)
+    denominator = _mul(p, alpha_i + q + _mul(alpha_d, square)) + _mul(alpha_f, q)
+    scaled = rounding_divide_by_pot(numerator, accumulator_bits)
+    result = _mul(power, log_2) + _mul(scaled, one_over_one_plus_x(denominator))
+    return saturating_shift_left(result, accumulator_bits - output_bits)
+
+
+def inverse_square_root(x: int) -> tuple[int, int]:
+    """`(q, s)` of equation (1) in `numerics` for 1 / sqrt(x), x >= 0; 0 counts as 1.
+
+    Five steps of Newton's method in Q3.28 from 1, `y = 3/2 y - x/2 y^3`.
+    """
+    if x <= 1:
+        return INT32_MAX, 0
+    shift = 11
+    while x >= 1 << 29:
+        x //= 4
+        shift += 1
+    pairs = (31 - x.bit_length()) // 2 - 1
+    shift -= pairs
+    half = int(rounding_divide_by_pot((x << (2 * pairs)) >> 1, 1))
+    y: Raw = np.asarray(1 << 28)
+    for _ in range(5):
+        cube = saturating_shift_left(_mul(_mul(y, y), y), 6)
+        y = saturating_shift_left(_mul((1 << 28) + (1 << 27), y) - _mul(half, cube), 3)
+    result = int(_mul(y, 1518500250))
+    if shift < 0:
+        result, shift = result << -shift, 0
+    return result, -shift

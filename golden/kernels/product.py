@@ -77,24 +77,28 @@ def operands_of(node: Node) -> Operands:
 
 
 def requantization_of(node: Node) -> Requantization:
-    """The requantization of CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV or FULLY_CONNECTED under the node's profile.
+    """The requantization of CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED under the node's profile.
 
     The multiplier is `s_in * s_w / s_out`. How it is formed decides its last bit: in double throughout where there is
     one per channel; where there is one for all (uint8, and FULLY_CONNECTED), the product is taken in float32 first.
     Shapes are `(1,)` for one multiplier, `(out,)` for one per channel.
     """
+    return requantization_for(node, node.input(0), node.input(1))
+
+
+def requantization_for(node: Node, x: Tensor, weights: Tensor) -> Requantization:
+    """As `requantization_of`, for an operator whose image and weights are these."""
     dense = node.operator.kind == "FULLY_CONNECTED"
-    profile = node.profile
-    rounding = profile.dense_rounding if dense else profile.convolution_rounding
-    if node.input(0).dtype == np.int16:
+    rounding = node.profile.dense_rounding if dense else node.profile.convolution_rounding
+    if x.dtype == np.int16:
         rounding = Rounding.REDUCED
-    s_in, _ = node.quantization(node.input(0))
+    s_in, _ = node.quantization(x)
     s_out, zero_point = node.quantization(node.output)
-    s_w = node.affine(node.input(1)).scale
+    s_w = node.affine(weights).scale
     scale: npt.NDArray[np.float64]
     if rounding is Rounding.FLOAT32:
         scale = (s_in * s_w / s_out).astype(np.float64)
-    elif (dense and s_w.size == 1) or node.input(0).dtype == np.uint8:
+    elif (dense and s_w.size == 1) or x.dtype == np.uint8:
         scale = (s_in * s_w).astype(np.float64) / np.float64(s_out)
     else:
         scale = np.float64(s_in) * s_w.astype(np.float64) / np.float64(s_out)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..numerics import multiply_by_quantized_multiplier, quantize_multiplier
+from ..numerics import Profile, Requantization, Rounding, quantize_multiplier, round_half_away
 from .node import Array, Evaluate, Node, kernel
 
 
@@ -21,28 +21,44 @@ def _axes(node: Node) -> tuple[int, ...]:
     return axes
 
 
-@kernel("MEAN", "SUM")
+@kernel("MEAN")
 def mean(node: Node) -> Evaluate:
-    """`sum - n * z`, requantized; for MEAN the multiplier is divided by n."""
+    """`sum - n * z`, requantized by a multiplier that is divided by n."""
     x, output = node.input(0), node.output
     node.expect_type(x, "int8", "uint8", "int16", "float32")
     node.expect_type(output, x.dtype.name)
     axes, keep = _axes(node), bool(node.option("keep_dims"))
-    divides = node.operator.kind == "MEAN"
     if x.dtype == np.float32:
-        return lambda x, _: ((x.mean(axes, keepdims=keep) if divides else x.sum(axes, keepdims=keep)),)
+        return lambda x, _: (x.mean(axes, keepdims=keep, dtype=np.float32),)
     count = math.prod(x.shape[a] for a in axes)
     (scale, zero_point), (scale_out, zero_out) = node.quantization(x), node.quantization(output)
-    rounding = node.profile.elementwise_rounding
-    q, s = quantize_multiplier(float(scale) / float(scale_out), rounding=rounding)
-    if divides:
-        q, s = divided_multiplier(q, s, count)
+    bias, rounding = zero_out, node.profile.elementwise_rounding
+    shared = float(scale) / float(scale_out)
+    subtracted = count * zero_point
+    if node.profile is Profile.XNNPACK and x.dtype != np.int16:
+        q, s = 0, 0
+        rounding, shared = Rounding.FLOAT32, float(scale / scale_out / np.float32(count))
+    elif node.profile is Profile.LITERT_OPT and x.dtype != np.int16 and axes == (1, 2) and keep and len(x.shape) == 4:
+        # The optimized kernel for images folds the zero points into one bias, which it rounds by itself.
+        bias -= int(round_half_away(np.float32(zero_point) * scale / scale_out))
+        q, s = quantize_multiplier(float(scale / (np.float32(count) * scale_out)))
+        subtracted = 0
+    else:
+        q, s = divided_multiplier(*quantize_multiplier(shared, rounding=rounding), count)
     limits = np.iinfo(output.dtype)
+    requantization = Requantization(
+        np.array([q], np.int32),
+        np.array([s], np.int32),
+        bias,
+        int(limits.min),
+        int(limits.max),
+        rounding,
+        np.array([shared]),
+    )
 
     def evaluate(x: Array, _: Array) -> tuple[Array]:
-        total = x.sum(axes, dtype=np.int64, keepdims=keep) - count * zero_point
-        result = multiply_by_quantized_multiplier(total, q, s, rounding=rounding) + zero_out
-        return (np.clip(result, limits.min, limits.max).astype(output.dtype),)
+        total = x.sum(axes, dtype=np.int64, keepdims=keep) - subtracted
+        return (requantization.apply(total, output.dtype),)
 
     return evaluate
 
@@ -51,6 +67,34 @@ def divided_multiplier(q: int, s: int, count: int) -> tuple[int, int]:
     """The multiplier of `1 / count` of a multiplier, kept at full precision as far as the shift's range allows."""
     shift = min(count.bit_length() - 1, 32, 31 + s)
     return (q << shift) // count, s - shift
+
+
+@kernel("SUM")
+def sum_(node: Node) -> Evaluate:
+    """8 bits: `sum - n * z`, requantized; in float32 by the optimized kernels."""
+    x, output = node.input(0), node.output
+    node.expect_type(x, "int8", "uint8", "int32", "int64", "float32")
+    node.expect_type(output, x.dtype.name)
+    axes, keep = _axes(node), bool(node.option("keep_dims"))
+    if x.dtype.name not in ("int8", "uint8"):
+        return lambda x, _: (x.sum(axes, keepdims=keep, dtype=x.dtype),)
+    count = math.prod(x.shape[a] for a in axes)
+    (scale, zero_point), (scale_out, zero_out) = node.quantization(x), node.quantization(output)
+    limits = np.iinfo(output.dtype)
+    exact = node.profile not in (Profile.LITERT_OPT, Profile.XNNPACK)
+    requantization = Requantization.of(
+        float(scale) / float(scale_out) if exact else float(scale / scale_out),
+        zero_point=zero_out,
+        minimum=int(limits.min),
+        maximum=int(limits.max),
+        rounding=node.profile.elementwise_rounding if exact else Rounding.FLOAT32,
+    )
+
+    def evaluate(x: Array, _: Array) -> tuple[Array]:
+        total = x.sum(axes, dtype=np.int64, keepdims=keep) - count * zero_point
+        return (requantization.apply(total, output.dtype),)
+
+    return evaluate
 
 
 @kernel("REDUCE_MAX", "REDUCE_MIN")

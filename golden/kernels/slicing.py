@@ -52,6 +52,7 @@ def strided_slice(node: Node) -> Evaluate:
             if stride == 0:
                 raise node.fail(f"the stride of axis {i} is 0")
             if masks["shrink_axis"] & bit:
+                begin = 0 if masks["begin"] & bit else begin
                 if not -size <= begin < size:
                     raise node.fail(f"index {begin} leaves axis {i}, which has {size} elements")
                 chosen.append(begin)

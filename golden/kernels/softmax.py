@@ -1,45 +1,133 @@
-"""SOFTMAX: a distribution over the last dimension."""
+"""SOFTMAX and LOG_SOFTMAX over the last dimension."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..numerics import quantize_multiplier, rounding_divide_by_pot, saturating_rounding_doubling_high_mul
-from .fixed_point import exp_on_negative_values, reciprocal
+from ..numerics import (
+    INT32_MIN,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from .fixed_point import exp_on_negative_values, logarithm, reciprocal
 from .node import Array, Evaluate, Node, kernel
 
+# Differences to the maximum are Q5.26, sums of exponentials Q12.19.
 _DIFFERENCE_BITS, _SUM_BITS = 5, 12
+
+
+def _check(node: Node, *types: str) -> None:
+    node.expect_type(node.input(0), *types)
+    node.expect_type(node.output, node.input(0).dtype.name)
+    if not node.input(0).shape or not node.input(0).shape[-1]:
+        raise node.fail(f"the input has the shape {list(node.input(0).shape)}")
+    node.expect_shape(node.input(0).shape)
+
+
+class _Exponentials:
+    """Exponentials of differences to the maximum, in fixed point."""
+
+    def __init__(self, node: Node, beta: float) -> None:
+        scale, _ = node.quantization(node.input(0))
+        real = min(beta * float(scale) * 2 ** (31 - _DIFFERENCE_BITS), 2.0**31 - 1)
+        if not real > 1:
+            raise node.fail(f"beta * scale is {beta * float(scale)}; expected more than 2^-26")
+        self.multiplier, self.shift = quantize_multiplier(real)
+        # Below this difference the exponential counts as zero.
+        self.least = -((2**_DIFFERENCE_BITS - 1) * 2 ** (31 - _DIFFERENCE_BITS) // 2**self.shift)
+
+    def differences(self, x: Array) -> tuple[Array, Array]:
+        """Differences to the maximum of each row, as integers and in Q5.26."""
+        wide = x.astype(np.int64)
+        difference = wide - wide.max(axis=-1, keepdims=True)
+        shifted = np.maximum(difference, self.least) << self.shift
+        return difference, saturating_rounding_doubling_high_mul(shifted, self.multiplier)
+
+    def total(self, difference: Array, exponential: Array) -> Array:
+        """Q12.19 sums of the exponentials that count."""
+        counted = np.where(difference >= self.least, rounding_divide_by_pot(exponential, _SUM_BITS), 0)
+        total: Array = counted.sum(axis=-1, keepdims=True)
+        return total
 
 
 @kernel("SOFTMAX")
 def softmax(node: Node) -> Evaluate:
-    """Over the last dimension: exponentials of differences to the maximum in Q5.26, their sum in Q12.19."""
-    x, output = node.input(0), node.output
-    node.expect_type(x, "int8", "uint8")
-    node.expect_type(output, x.dtype.name)
-    if not x.shape:
-        raise node.fail("the input is a scalar")
-    node.expect_shape(x.shape)
+    """exp(x - max) / sum, in fixed point; the reciprocal by Newton's method."""
+    _check(node, "int8", "uint8", "float32")
     beta = float(node.option("beta"))
-    scale, _ = node.quantization(x)
-    real = min(beta * float(scale) * 2 ** (31 - _DIFFERENCE_BITS), 2.0**31 - 1)
-    if not real > 1:
-        raise node.fail(f"beta * scale is {beta * float(scale)}; expected more than 2^-26")
-    multiplier, left_shift = quantize_multiplier(real)
-    # Below this difference the exponential is zero.
-    least = -((2**_DIFFERENCE_BITS - 1) * 2 ** (31 - _DIFFERENCE_BITS) // 2**left_shift)
-    limits = np.iinfo(output.dtype)
+    if node.input(0).dtype == np.float32:
+        return lambda x: (_float_softmax(x, beta),)
+    exponentials = _Exponentials(node, beta)
+    limits = np.iinfo(node.output.dtype)
 
-    def evaluate(values: Array) -> tuple[Array]:
-        wide = values.astype(np.int64)
-        difference = wide - wide.max(axis=-1, keepdims=True)
-        counted = difference >= least
-        scaled = saturating_rounding_doubling_high_mul(np.maximum(difference, least) << left_shift, multiplier)
+    def evaluate(x: Array) -> tuple[Array]:
+        difference, scaled = exponentials.differences(x)
         exponential = exp_on_negative_values(scaled, _DIFFERENCE_BITS)
-        total = np.where(counted, rounding_divide_by_pot(exponential, _SUM_BITS), 0).sum(axis=-1, keepdims=True)
-        inverse, exponent = reciprocal(total, _SUM_BITS)
+        inverse, exponent = reciprocal(exponentials.total(difference, exponential), _SUM_BITS)
         product = saturating_rounding_doubling_high_mul(inverse, exponential)
         result = rounding_divide_by_pot(product, exponent + 31 - 8) + int(limits.min)
-        return (np.where(counted, np.clip(result, limits.min, limits.max), limits.min).astype(output.dtype),)
+        clamped = np.clip(result, limits.min, limits.max)
+        return (np.where(difference >= exponentials.least, clamped, limits.min).astype(node.output.dtype),)
 
     return evaluate
+
+
+def _float_softmax(x: Array, beta: float) -> Array:
+    exponential = np.exp((x - x.max(axis=-1, keepdims=True)) * np.float32(beta))
+    result: Array = exponential / exponential.sum(axis=-1, keepdims=True, dtype=np.float32)
+    return result
+
+
+@kernel("LOG_SOFTMAX")
+def log_softmax(node: Node) -> Evaluate:
+    """x - max - log(sum(exp(x - max))). int8: fixed point; uint8: exponentials from a float32 table."""
+    _check(node, "int8", "uint8", "float32")
+    if node.input(0).dtype == np.float32:
+        return lambda x: (_float_log_softmax(x),)
+    zero_point = 255 if node.output.dtype == np.uint8 else 127
+    if node.quantization(node.output) != (np.float32(16 / 256), zero_point):
+        raise node.fail(f"the output must have the scale 1/16 and the zero point {zero_point}")
+    if node.input(0).dtype == np.uint8:
+        return _log_softmax_table(node)
+    exponentials = _Exponentials(node, 1.0)
+    back, back_shift = quantize_multiplier(2.0 ** (31 - exponentials.shift) / exponentials.multiplier)
+    output_bits = 4
+
+    def evaluate(x: Array) -> tuple[Array]:
+        difference, scaled = exponentials.differences(x)
+        exponential = exp_on_negative_values(scaled, _DIFFERENCE_BITS)
+        log_sum = logarithm(exponentials.total(difference, exponential), _SUM_BITS, _DIFFERENCE_BITS)
+        # The least difference whose logarithm still fits.
+        fits = multiply_by_quantized_multiplier(log_sum + INT32_MIN, back, back_shift)
+        least = np.maximum(exponentials.least - 1, fits)
+        exact = saturating_rounding_doubling_high_mul(difference << exponentials.shift, exponentials.multiplier)
+        result = rounding_divide_by_pot(exact - log_sum, 31 - _DIFFERENCE_BITS - output_bits) + zero_point
+        return (np.where(difference > least, np.clip(result, -128, 127), -128).astype(np.int8),)
+
+    return evaluate
+
+
+def _log_softmax_table(node: Node) -> Evaluate:
+    scale, _ = node.quantization(node.input(0))
+    scale_out, zero_point = node.quantization(node.output)
+    # exp(-scale * d) for d = 0 to 255
+    table = np.exp((-scale * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
+
+    def evaluate(x: Array) -> tuple[Array]:
+        greatest = x.max(axis=-1, keepdims=True)
+        exponential = table[(greatest - x).astype(np.uint8)]
+        # One by one, as C adds floats.
+        total = np.cumsum(exponential, axis=-1, dtype=np.float32)[..., -1:]
+        offset = (scale * greatest.astype(np.float32) + np.log(total)) / scale_out
+        result = np.rint(scale / scale_out * x.astype(np.float32) - offset) + zero_point
+        return (np.clip(result, 0, 255).astype(np.uint8),)
+
+    return evaluate
+
+
+def _float_log_softmax(x: Array) -> Array:
+    below = x - x.max(axis=-1, keepdims=True)
+    result: Array = below - np.log(np.exp(below).sum(axis=-1, keepdims=True, dtype=np.float32))
+    return result
