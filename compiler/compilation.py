@@ -1,0 +1,168 @@
+"""The compiler: a graph and a configuration in, a Program out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from ..golden.graph import Graph
+from ..golden.kernels import check_supported
+from ..golden.numerics import Profile
+from ..hw.commands import WORD_BITS
+from ..hw.config import Config
+from .choice import choose
+from .lowering import Convolution, lower, reason_for_host
+from .packing import pack
+from .placement import place, uses_of
+from .program import HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .schedule import Schedule, Window
+from .tiling import Place, Site, WeightBuffer, emit, packed_bytes
+
+ALIGNMENT = 64
+"""Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
+
+
+@dataclass
+class _Dram:
+    """Hands out DRAM, from offset 0 on."""
+
+    size: int = 0
+    tensors: dict[int, TensorRegion] = field(default_factory=dict)
+
+    def take(self, size: int) -> Region:
+        region = Region(self.size, size)
+        self.size += -(-size // ALIGNMENT) * ALIGNMENT
+        return region
+
+    def tensor(self, index: int, size: int) -> int:
+        """The offset of a tensor, which takes its place when it is first asked for."""
+        if index not in self.tensors:
+            self.tensors[index] = TensorRegion(self.take(size).offset, size, index)
+        return self.tensors[index].offset
+
+
+def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Program:
+    """Compiles a network for a machine.
+
+    Neighbouring operators that the machine computes become one command stream; the host computes the others.
+
+    Parameters
+    ----------
+    graph
+        The network.
+    config
+        The machine.
+    profile
+        Whose arithmetic to follow. Operators whose rounding the machine does not have stay with the host.
+
+    Raises
+    ------
+    CompileError
+        Something does not fit the machine's memories.
+    ModelError
+        The network is not supported, or inconsistent.
+    """
+    check_supported(graph)
+    reasons = [reason_for_host(operator, graph, config, profile) for operator in graph.operators]
+    layers = {
+        operator.index: lower(operator, graph, profile)
+        for operator, reason in zip(graph.operators, reasons, strict=True)
+        if reason is None
+    }
+    dram = _Dram()
+    images: list[npt.NDArray[np.uint8]] = []
+    weights_at: dict[int, int] = {}
+    for index, layer in layers.items():
+        image = pack(layer, config).reshape(-1)
+        weights_at[index] = dram.take(image.size).offset
+        images.append(np.pad(image, (0, -image.size % ALIGNMENT)))
+    weights = np.concatenate(images) if images else np.zeros(0, np.uint8)
+
+    steps: list[Step] = []
+    for on_machine, group in groupby(graph.operators, key=lambda operator: operator.index in layers):
+        operators = [operator.index for operator in group]
+        if on_machine:
+            steps.append(_machine_step(graph, config, [layers[i] for i in operators], weights_at, dram))
+        else:
+            steps += [HostStep(i, reasons[i] or "") for i in operators]
+    streams_at = dram.size
+    steps = list(_with_streams(steps, dram))
+    return Program(
+        config=config,
+        profile=profile,
+        graph=graph,
+        steps=tuple(steps),
+        memory=MemoryMap(
+            weights=Region(0, weights.size),
+            streams=Region(streams_at, dram.size - streams_at),
+            tensors=tuple(dram.tensors.values()),
+            dram_bytes=dram.size,
+        ),
+        weights=weights,
+    )
+
+
+def _with_streams(steps: Sequence[Step], dram: _Dram) -> Iterator[Step]:
+    """The steps, with a place for every command stream."""
+    for step in steps:
+        if isinstance(step, MachineStep):
+            words = sum(command.words() for command in step.commands)
+            step = replace(step, stream=dram.take(words * WORD_BITS // 8))
+        yield step
+
+
+def _machine_step(
+    graph: Graph, config: Config, layers: Sequence[Convolution], weights_at: dict[int, int], dram: _Dram
+) -> MachineStep:
+    """The command stream for neighbouring operators."""
+    uses = uses_of(layers, _leaving(graph, layers))
+    weights = [packed_bytes(layer, config) for layer in layers]
+    placement = place(layers, uses, weights, config)
+    places = {}
+    for use in uses:
+        whole = use.tensor in placement.addresses
+        in_dram = not use.produced or use.leaves or not whole
+        offset = dram.tensor(use.tensor, use.size) if in_dram else None
+        window = None
+        if whole:
+            ready = use.size if use.produced else 0
+            window = Window(placement.addresses[use.tensor], 0, use.size, offset, ready)
+        places[use.tensor] = Place(offset, window, use.produced and in_dram)
+
+    schedule = Schedule(config)
+    weight_buffer = WeightBuffer(config)
+    complete = {}
+    for layer, workspace in zip(layers, placement.workspaces, strict=True):
+        site = Site(places[layer.source], places[layer.destination], workspace, weights_at[layer.operator])
+        schedule.operator = layer.operator
+        emit(schedule, layer, choose(layer, config, site), site, weight_buffer)
+        complete[layer.destination] = schedule.executes
+    scheduled = schedule.commands()
+    return MachineStep(
+        operators=tuple(layer.operator for layer in layers),
+        commands=tuple(s.command for s in scheduled),
+        command_layers=tuple(s.operator for s in scheduled),
+        notes=tuple(s.note for s in scheduled),
+        inputs=tuple(use.tensor for use in uses if not use.produced),
+        outputs=tuple(use.tensor for use in uses if places[use.tensor].stored),
+        residents=tuple(
+            Resident(use.tensor, placement.addresses[use.tensor], use.size, complete.get(use.tensor, 0))
+            for use in uses
+            if use.tensor in placement.addresses
+        ),
+        stream=Region(0, 0),
+    )
+
+
+def _leaving(graph: Graph, layers: Sequence[Convolution]) -> set[int]:
+    """The tensors that something outside a stream needs: another operator, or whoever runs the network."""
+    inside = {layer.operator for layer in layers}
+    leaving = set(graph.main.outputs)
+    for operator in graph.operators:
+        if operator.index not in inside:
+            leaving.update(operator.inputs)
+    return leaving

@@ -1,0 +1,129 @@
+"""Which earlier commands a command must await: the one place where the machine's dependency counts come from.
+
+The compiler emits commands in an order in which they would be right one after the other. The machine runs three engines
+at once, each in that order. Two commands of different engines that touch the same bytes, at least one of them writing,
+must not overlap; here every memory remembers who last wrote and who since read each of its bytes.
+
+Within an engine order is enough, except that an execute command may start to read before an earlier one has written.
+"""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ..hw.commands import Opcode
+
+ENGINES = (Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE)
+
+
+class Space(enum.Enum):
+    """An address space that commands read and write."""
+
+    DRAM = "dram"
+    SCRATCHPAD = "scratchpad"
+    WEIGHTS = "weights"
+
+
+class Access(NamedTuple):
+    """Bytes `[start, stop)` that a command reads or writes."""
+
+    space: Space
+    start: int
+    stop: int
+    write: bool
+
+
+Counts = tuple[int, int, int]
+"""Per engine, in the order of `ENGINES`, the number of its command, counted from 1; 0: none."""
+
+_NONE: Counts = (0, 0, 0)
+
+
+class _State(NamedTuple):
+    """Who last wrote some bytes, and who has read them since."""
+
+    written: Counts
+    read: Counts
+
+
+_UNTOUCHED = _State(_NONE, _NONE)
+
+
+def _with(counts: Counts, engine: int, count: int) -> Counts:
+    first, second, third = (count if i == engine else kept for i, kept in enumerate(counts))
+    return first, second, third
+
+
+class _Timeline:
+    """A state for every byte of one address space, kept as segments of equal state."""
+
+    def __init__(self) -> None:
+        # Segment i is [starts[i], starts[i + 1]); the last is endless.
+        self._starts = [0]
+        self._states = [_UNTOUCHED]
+
+    def _split(self, address: int) -> int:
+        """The index of the segment that begins at `address`, made if need be."""
+        index = bisect_left(self._starts, address)
+        if index == len(self._starts) or self._starts[index] != address:
+            self._starts.insert(index, address)
+            self._states.insert(index, self._states[index - 1])
+        return index
+
+    def states(self, start: int, stop: int) -> list[_State]:
+        """The states of `[start, stop)`."""
+        return self._states[bisect_right(self._starts, start) - 1 : bisect_left(self._starts, stop)]
+
+    def read(self, start: int, stop: int, engine: int, count: int) -> None:
+        """Notes a reader of `[start, stop)`."""
+        first, last = self._split(start), self._split(stop)
+        for index in range(first, last):
+            state = self._states[index]
+            self._states[index] = _State(state.written, _with(state.read, engine, count))
+
+    def write(self, start: int, stop: int, engine: int, count: int) -> None:
+        """Notes the new writer of `[start, stop)`; who awaits it need not await those before."""
+        first, last = self._split(start), self._split(stop)
+        self._starts[first:last] = [start]
+        self._states[first:last] = [_State(_with(_NONE, engine, count), _NONE)]
+
+
+class Hazards:
+    """Follows the commands of a program, in the order in which they are emitted."""
+
+    def __init__(self) -> None:
+        self._timelines = {space: _Timeline() for space in Space}
+        self._issued = [0, 0, 0]
+
+    def issue(self, engine: Opcode, accesses: Iterable[Access]) -> Mapping[Opcode, int]:
+        """The next command of `engine`: for each engine, how many of its commands must have completed before.
+
+        All reads of a command come before its writes. Empty accesses are allowed.
+
+        Returns
+        -------
+        A count for every other engine, and for execute commands also for the execute engine itself.
+        """
+        own = ENGINES.index(engine)
+        accesses = [access for access in accesses if access.start < access.stop]
+        awaited = [0, 0, 0]
+        for space, start, stop, write in accesses:
+            for state in self._timelines[space].states(start, stop):
+                for other in range(len(ENGINES)):
+                    if other != own:
+                        count = max(state.written[other], state.read[other] if write else 0)
+                    elif engine is Opcode.EXECUTE and not write:
+                        count = state.written[other]
+                    else:
+                        continue
+                    awaited[other] = max(awaited[other], count)
+        self._issued[own] += 1
+        for space, start, stop, write in sorted(accesses, key=lambda access: access.write):
+            timeline = self._timelines[space]
+            (timeline.write if write else timeline.read)(start, stop, own, self._issued[own])
+        return {
+            other: awaited[index] for index, other in enumerate(ENGINES) if index != own or engine is Opcode.EXECUTE
+        }

@@ -1,0 +1,152 @@
+"""Which tensors of a command stream lie whole in the scratchpad, where, and what room remains for strips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..hw.config import Config
+from .allocator import Lifetime, allocate, gap
+from .lowering import Convolution
+from .program import CompileError
+from .tiling import strip_bytes
+
+
+@dataclass(frozen=True)
+class Use:
+    """A tensor of a command stream.
+
+    Parameters
+    ----------
+    tensor, size
+        Its index, and its bytes.
+    first, last
+        The layers, by position in the stream, that first and last touch it.
+    produced
+        Whether a layer of the stream computes it; otherwise it comes from DRAM.
+    consumers
+        How many layers of the stream read it.
+    leaves
+        Whether something else needs it, so that it must be stored to DRAM.
+    """
+
+    tensor: int
+    size: int
+    first: int
+    last: int
+    produced: bool
+    consumers: int
+    leaves: bool
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What lies where.
+
+    Parameters
+    ----------
+    addresses
+        Scratchpad address of each tensor that lies there whole.
+    workspaces
+        For each layer, the free range `[start, stop)`.
+    """
+
+    addresses: Mapping[int, int]
+    workspaces: Sequence[tuple[int, int]]
+
+
+def uses_of(layers: Sequence[Convolution], leaving: Iterable[int]) -> list[Use]:
+    """The tensors of a stream; `leaving` are those that something outside needs."""
+    leaving = set(leaving)
+    sizes: dict[int, int] = {}
+    touched: dict[int, list[int]] = {}
+    for position, layer in enumerate(layers):
+        sizes[layer.source] = layer.rows * layer.row_bytes
+        sizes[layer.destination] = layer.output_rows * layer.output_row_bytes
+        touched.setdefault(layer.source, []).append(position)
+        touched.setdefault(layer.destination, []).append(position)
+    produced = {layer.destination for layer in layers}
+    return [
+        Use(t, sizes[t], min(at), max(at), t in produced, len(at) - (t in produced), t in leaving)
+        for t, at in touched.items()
+    ]
+
+
+def place(layers: Sequence[Convolution], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
+    """Decides what stays in the scratchpad.
+
+    At first everything does. While that does not fit, of the tensors in the way the one that costs least has to pass
+    through in strips instead; at last, those that fit after all come back.
+
+    Parameters
+    ----------
+    layers
+        In order.
+    uses
+        Their tensors.
+    weights
+        Packed bytes of each layer's weights.
+
+    Raises
+    ------
+    CompileError
+        A layer does not even fit with strips of one row.
+    """
+    whole = {use.tensor: use for use in uses}
+    banished: list[Use] = []
+    while True:
+        placement, obstacle = _try(layers, whole.values(), config)
+        if placement is not None:
+            break
+        candidates = [use for use in whole.values() if use.first <= obstacle <= use.last]
+        if not candidates:
+            layer = layers[obstacle]
+            need = strip_bytes(layer, 1, config)
+            raise CompileError(
+                f"operator {layer.operator}: the rows of input and output that one output row takes need {need} bytes "
+                f"of scratchpad; there are {config.scratchpad_bytes}"
+            )
+        victim = min(candidates, key=lambda use: (_cost(use, layers, weights, config), -use.size))
+        banished.append(whole.pop(victim.tensor))
+    for use in sorted(banished, key=lambda use: _cost(use, layers, weights, config), reverse=True):
+        better, _ = _try(layers, [*whole.values(), use], config)
+        if better is not None:
+            whole[use.tensor], placement = use, better
+    return placement
+
+
+def _try(layers: Sequence[Convolution], whole: Iterable[Use], config: Config) -> tuple[Placement | None, int]:
+    """A placement with these tensors whole; or None, and the layer where it fails."""
+    whole = list(whole)
+    capacity = config.scratchpad_bytes
+    alignment = config.scratchpad_row_bytes
+    requests = [Lifetime(use.tensor, use.size, use.first, use.last) for use in whole]
+    addresses = allocate(requests, capacity, alignment)
+    if addresses is None:
+        load = [sum(use.size for use in whole if use.first <= i <= use.last) for i in range(len(layers))]
+        return None, max(range(len(layers)), key=load.__getitem__)
+    workspaces = []
+    for position, layer in enumerate(layers):
+        live = [use for use in whole if use.first <= position <= use.last]
+        start, stop = gap(((addresses[use.tensor], addresses[use.tensor] + use.size) for use in live), capacity)
+        tensors = {use.tensor for use in live}
+        need = strip_bytes(
+            layer, 1, config, source_whole=layer.source in tensors, destination_whole=layer.destination in tensors
+        )
+        if need > stop - start:
+            return None, position
+        workspaces.append((start, stop))
+    return Placement({use.tensor: addresses[use.tensor] for use in whole}, workspaces), -1
+
+
+def _cost(use: Use, layers: Sequence[Convolution], weights: Sequence[int], config: Config) -> int:
+    """Further bytes of DRAM traffic if a tensor is not whole in the scratchpad."""
+    # It would be stored and loaded anyway as far as it comes from or goes to the outside.
+    cost = use.size * (use.consumers - (not use.produced) + (use.produced and not use.leaves))
+    for position, layer in enumerate(layers):
+        if use.tensor in (layer.source, layer.destination) and weights[position] > config.weight_bytes:
+            # Weights that do not fit their buffer are loaded once for each strip.
+            size = layer.rows * layer.row_bytes + layer.output_rows * layer.output_row_bytes
+            cost += weights[position] * math.ceil(size / config.scratchpad_bytes)
+    return cost

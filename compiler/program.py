@@ -1,0 +1,277 @@
+"""The Program: everything that a run needs, in one frozen object, and as text that a person can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..golden.graph import Graph, Tensor
+from ..golden.numerics import Profile
+from ..hw.commands import Command, Opcode, encode
+from ..hw.config import KIB, Config
+
+
+class CompileError(ValueError):
+    """A graph that cannot be compiled for a configuration. The message says what is needed and what there is."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Bytes `[offset, offset + size)` of DRAM, relative to the machine's base address register."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class TensorRegion(Region):
+    """Where a tensor lies in DRAM: dense NHWC, one signed byte per element (see `to_machine`)."""
+
+    tensor: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """The layout of DRAM.
+
+    Parameters
+    ----------
+    weights
+        The packed weights of all layers.
+    streams
+        The command streams of all machine steps.
+    tensors
+        The tensors that cross between host and machine, or that the scratchpad cannot hold.
+    dram_bytes
+        The whole, from offset 0.
+    """
+
+    weights: Region
+    streams: Region
+    tensors: tuple[TensorRegion, ...]
+    dram_bytes: int
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A tensor that lies whole in the scratchpad.
+
+    Parameters
+    ----------
+    tensor
+        Its index.
+    address, size
+        Where, in bytes.
+    complete_after
+        It is all there, and not yet overwritten, when this many execute commands of the step have completed; 0 for a
+        tensor that is loaded.
+    """
+
+    tensor: int
+    address: int
+    size: int
+    complete_after: int
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """An operator that the host computes, in the golden runtime.
+
+    Parameters
+    ----------
+    operator
+        Its index.
+    reason
+        Why the machine does not.
+    """
+
+    operator: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class MachineStep:
+    """Operators that one command stream computes.
+
+    Parameters
+    ----------
+    operators
+        Their indices, in order.
+    commands
+        The stream.
+    command_layers
+        For each command, the index of the operator that it works for.
+    notes
+        For each command, what it is about, for people.
+    inputs
+        Tensors that must be in DRAM before.
+    outputs
+        Tensors that are in DRAM after.
+    residents
+        Tensors that lie in the scratchpad for a while.
+    stream
+        Where the encoded stream lies in DRAM.
+    """
+
+    operators: tuple[int, ...]
+    commands: tuple[Command, ...]
+    command_layers: tuple[int, ...]
+    notes: tuple[str, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    residents: tuple[Resident, ...]
+    stream: Region
+
+
+Step = HostStep | MachineStep
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network compiled for a machine.
+
+    Parameters
+    ----------
+    config, profile, graph
+        What it was made for and of.
+    steps
+        What host and machine do, in order.
+    memory
+        Where everything lies in DRAM.
+    weights
+        The packed weights, uint8.
+    """
+
+    config: Config
+    profile: Profile
+    graph: Graph
+    steps: tuple[Step, ...]
+    memory: MemoryMap
+    weights: npt.NDArray[np.uint8]
+
+    def region(self, tensor: int) -> TensorRegion:
+        """Where a tensor lies in DRAM.
+
+        Raises
+        ------
+        KeyError
+            It never does.
+        """
+        for region in self.memory.tensors:
+            if region.tensor == tensor:
+                return region
+        raise KeyError(f"tensor {tensor} never lies in DRAM")
+
+    def image(self) -> npt.NDArray[np.uint8]:
+        """DRAM before a run: weights and command streams; zeros where tensors will be. uint8, `(dram_bytes,)`."""
+        image = np.zeros(self.memory.dram_bytes, np.uint8)
+        image[self.memory.weights.offset :][: self.memory.weights.size] = self.weights
+        for step in self.steps:
+            if isinstance(step, MachineStep):
+                words = np.array(encode(step.commands), "<u8").view(np.uint8)
+                image[step.stream.offset :][: words.size] = words
+        return image
+
+    @property
+    def machine_operators(self) -> frozenset[int]:
+        """The operators that run on the machine."""
+        return frozenset(o for step in self.steps if isinstance(step, MachineStep) for o in step.operators)
+
+    def save(self, path: str | Path) -> None:
+        """Writes an `.efp` file."""
+        from .storage import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Program:
+        """Reads an `.efp` file.
+
+        Raises
+        ------
+        ProgramError
+            It is no such file, of another version, or corrupted.
+        """
+        from .storage import load
+
+        return load(path)
+
+    def listing(self) -> str:
+        """The program as text: memory, steps, and every command with what it is for."""
+        return "\n".join(_listing(self)) + "\n"
+
+    def __str__(self) -> str:
+        return self.listing()
+
+    def __repr__(self) -> str:
+        machine = [step for step in self.steps if isinstance(step, MachineStep)]
+        commands = sum(len(step.commands) for step in machine)
+        operators = len(self.machine_operators)
+        return (
+            f"<Program {self.graph.name} for {self.config.name}: {operators} of {len(self.graph.operators)} operators "
+            f"on the machine, {len(machine)} command streams, {commands} commands, "
+            f"{self.memory.dram_bytes / KIB:.1f} KiB of DRAM>"
+        )
+
+
+def to_machine(value: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """A tensor's value as the machine's bytes in DRAM, uint8, flat: uint8 tensors become int8 by their top bit."""
+    data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    return data ^ np.uint8(0x80) if value.dtype == np.uint8 else data.copy()
+
+
+def from_machine(data: npt.NDArray[np.uint8], tensor: Tensor, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """The value of `tensor` from the machine's bytes; the inverse of `to_machine`."""
+    shape = tensor.shape if shape is None else shape
+    value = data ^ np.uint8(0x80) if tensor.dtype == np.uint8 else data.view(np.int8)
+    return value.copy().reshape(shape)
+
+
+def _listing(program: Program) -> list[str]:
+    graph, memory = program.graph, program.memory
+
+    def tensor(index: int) -> str:
+        t = graph.tensors[index]
+        return f"tensor {index} {t.dtype}{list(t.shape)} {t.name}"
+
+    lines = [
+        f"program    {graph.name}",
+        f"config     {program.config!r}",
+        f"profile    {program.profile.value}",
+        f"dram       {memory.dram_bytes} bytes",
+        f"  {memory.weights.offset:#010x} {memory.weights.size:>9}  packed weights",
+        f"  {memory.streams.offset:#010x} {memory.streams.size:>9}  command streams",
+    ]
+    lines += [f"  {r.offset:#010x} {r.size:>9}  {tensor(r.tensor)}" for r in memory.tensors]
+    for number, step in enumerate(program.steps):
+        lines.append("")
+        if isinstance(step, HostStep):
+            kind = graph.operators[step.operator].kind
+            lines.append(f"step {number}: host: operator {step.operator} {kind}: {step.reason}")
+            continue
+        names = ", ".join(f"{o} {graph.operators[o].kind}" for o in step.operators)
+        lines.append(f"step {number}: machine: operators {names}")
+        lines.append(f"  stream {step.stream.offset:#010x}, {step.stream.size} bytes, {len(step.commands)} commands")
+        lines += [f"  reads  {tensor(t)}" for t in step.inputs]
+        lines += [f"  writes {tensor(t)}" for t in step.outputs]
+        lines += [f"  scratchpad {r.address:#08x} {r.size:>9}  {tensor(r.tensor)}" for r in step.residents]
+        lines += _disassembly(step)
+    return lines
+
+
+def _disassembly(step: MachineStep) -> list[str]:
+    """One line per command: its index, its number within its engine, the command, what it is for."""
+    lines = []
+    counts = dict.fromkeys(Opcode, 0)
+    layer = None
+    for index, (command, operator, note) in enumerate(zip(step.commands, step.command_layers, step.notes, strict=True)):
+        if operator != layer:
+            lines.append(f"  ; operator {operator}")
+            layer = operator
+        counts[command.opcode] += 1
+        lines.append(f"  {index:>5} {counts[command.opcode]:>5}  {command}  ; {note}")
+    return lines

@@ -1,0 +1,125 @@
+"""Commands, in an order in which each would be right after the other; waits and the final order follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ..hw.commands import Command, Execute, Load, Memory, Store
+from ..hw.config import Config
+from .hazards import Access, Hazards, Space
+from .timing import Clock
+
+
+class Scheduled(NamedTuple):
+    """A command of a stream: when it is thought to start, the operator that it works for, and what it is about."""
+
+    start: int
+    command: Command
+    operator: int
+    note: str
+
+
+@dataclass(eq=False)
+class Window:
+    """Bytes `[start, stop)` of a tensor in the scratchpad: byte `b` lies at `base + b`.
+
+    Parameters
+    ----------
+    dram
+        Offset of the tensor's first byte in DRAM; None where it has no place there.
+    ready
+        What lies before this byte is in the scratchpad, or will be by commands already emitted.
+    """
+
+    base: int
+    start: int
+    stop: int
+    dram: int | None
+    ready: int
+
+
+class Schedule:
+    """Collects the commands of one stream."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.operator = -1
+        self._hazards = Hazards()
+        self._clock = Clock(config)
+        self._commands: list[Scheduled] = []
+        self._executes = 0
+        self._bytes = 0
+
+    @property
+    def beats(self) -> int:
+        """Beats on the bus, if no transfer had edges."""
+        return self._bytes // self.config.bus_bytes
+
+    @property
+    def cycles(self) -> int:
+        """An estimate of the cycles until all is done."""
+        return self._clock.end
+
+    @property
+    def executes(self) -> int:
+        """Execute commands so far."""
+        return self._executes
+
+    def load(self, *, dram: int, length: int, memory: Memory, address: int, note: str) -> None:
+        """Copies bytes from DRAM to a memory."""
+        space = Space.WEIGHTS if memory is Memory.WEIGHTS else Space.SCRATCHPAD
+        self._emit(
+            Load(dram_address=dram, length=length, address=address, memory=memory),
+            [Access(Space.DRAM, dram, dram + length, False), Access(space, address, address + length, True)],
+            note,
+        )
+
+    def store(self, *, address: int, dram: int, length: int, note: str) -> None:
+        """Copies bytes from the scratchpad to DRAM."""
+        self._emit(
+            Store(dram_address=dram, length=length, address=address),
+            [
+                Access(Space.SCRATCHPAD, address, address + length, False),
+                Access(Space.DRAM, dram, dram + length, True),
+            ],
+            note,
+        )
+
+    def execute(self, command: Execute, accesses: Iterable[Access], note: str) -> None:
+        """Computes; `accesses` are the bytes of scratchpad and weight buffer that it needs or makes."""
+        self._executes += 1
+        self._emit(command, accesses, note)
+
+    def fill(self, window: Window, stop: int) -> None:
+        """Loads a window of a tensor up to its byte `stop`, as far as that has not been done."""
+        stop = min(stop, window.stop)
+        if window.ready >= stop:
+            return
+        if window.dram is None:
+            raise ValueError(f"bytes {window.ready} to {stop} of a tensor without a place in DRAM are not there")
+        self.load(
+            dram=window.dram + window.ready,
+            length=stop - window.ready,
+            memory=Memory.SCRATCHPAD,
+            address=window.base + window.ready,
+            note=f"input bytes {window.ready} to {stop - 1}",
+        )
+        window.ready = stop
+
+    def commands(self) -> list[Scheduled]:
+        """The stream.
+
+        Engines keep the order of emission; between them, commands go in the order in which they are thought to start,
+        so that no queue fills up with commands that wait while others could go on.
+        """
+        return sorted(self._commands, key=lambda scheduled: scheduled.start)
+
+    def _emit(self, command: Load | Execute | Store, accesses: Iterable[Access], note: str) -> None:
+        awaited = self._hazards.issue(command.opcode, accesses)
+        if not isinstance(command, Execute):
+            self._bytes += command.length
+        waits: dict[str, Any] = {f"wait_{o.name.lower()}": count for o, count in awaited.items() if count}
+        start = self._clock.run(command, awaited)
+        self._commands.append(Scheduled(start, replace(command, **waits) if waits else command, self.operator, note))

@@ -1,0 +1,228 @@
+"""Programs as files (`.efp`): a header, a checksum, a JSON description, and the arrays that it refers to.
+
+bytes 0 to 7     the letters EIGHTFLD
+bytes 8 to 11    version of the format, little-endian
+bytes 12 to 15   length of the description, little-endian
+bytes 16 to 47   SHA-256 of everything behind
+then             the description, UTF-8 JSON; the arrays, each where the description says
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..golden.graph import Graph, Operator, Quantization, Subgraph, Tensor
+from ..golden.numerics import Profile, Rounding
+from ..hw.commands import decode, encode
+from ..hw.config import Config
+from .program import HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+
+MAGIC = b"EIGHTFLD"
+VERSION = 1
+_HEADER = struct.Struct("<8sII32s")
+
+Array = npt.NDArray[Any]
+
+
+class ProgramError(ValueError):
+    """A file that is no usable Program. The message names it."""
+
+
+def save(program: Program, path: str | Path) -> None:
+    """Writes a Program; a file is either written whole or not at all."""
+    path = Path(path)
+    arrays = _Arrays()
+    description = {
+        "config": program.config.as_dict(),
+        "profile": program.profile.value,
+        "graph": _plain(program.graph, arrays),
+        "steps": [_step_out(step, arrays) for step in program.steps],
+        "memory": dataclasses.asdict(program.memory),
+        "weights": arrays.add(program.weights),
+    }
+    text = json.dumps(description, separators=(",", ":")).encode()
+    body = text + b"".join(arrays.parts)
+    content = _HEADER.pack(MAGIC, VERSION, len(text), hashlib.sha256(body).digest()) + body
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Program:
+    """Reads a Program.
+
+    Raises
+    ------
+    ProgramError
+        The file cannot be read, is no Program, of another version, or corrupted.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProgramError(f"{path}: {error.strerror}") from None
+    if len(content) < _HEADER.size or not content.startswith(MAGIC):
+        raise ProgramError(f"{path}: not an Eightfold program")
+    _, version, length, digest = _HEADER.unpack_from(content)
+    if version != VERSION:
+        raise ProgramError(f"{path}: version {version} of the program format; this is version {VERSION}: compile anew")
+    body = content[_HEADER.size :]
+    if length > len(body) or hashlib.sha256(body).digest() != digest:
+        raise ProgramError(f"{path}: damaged: its checksum does not match")
+    try:
+        return _program_in(json.loads(body[:length]), memoryview(body)[length:])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ProgramError(f"{path}: not a consistent program: {error}") from None
+
+
+class _Arrays:
+    """Arrays outside the JSON."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, array: Array) -> dict[str, Any]:
+        """Keeps an array; returns what the JSON says of it."""
+        # Not ascontiguousarray, which gives a scalar a dimension.
+        data = array.tobytes()
+        reference = {"array": self._size, "dtype": array.dtype.str, "shape": list(array.shape)}
+        self.parts.append(data)
+        self._size += len(data)
+        return reference
+
+
+def _array_in(reference: Mapping[str, Any], data: memoryview) -> Array:
+    dtype, shape, start = np.dtype(reference["dtype"]), tuple(reference["shape"]), reference["array"]
+    count = int(np.prod(shape, dtype=np.int64))
+    array = np.frombuffer(data, dtype, count, start) if count else np.zeros(0, dtype)
+    array = array.reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+# The graph: its dataclasses as JSON objects by their fields, arrays as references.
+
+
+def _plain(value: Any, arrays: _Arrays) -> Any:
+    if isinstance(value, np.ndarray):
+        return arrays.add(value)
+    if isinstance(value, np.dtype):
+        return value.str
+    if isinstance(value, np.generic):
+        return value.item()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item, arrays) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, arrays) for item in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    raise TypeError(f"a graph holds a {type(value).__name__}, which a program file cannot")
+
+
+def _graph_in(description: Mapping[str, Any], data: memoryview) -> Graph:
+    def value(item: Any) -> Any:
+        if isinstance(item, dict) and "array" in item:
+            return _array_in(item, data)
+        return tuple(map(value, item)) if isinstance(item, list) else item
+
+    def fields(item: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value(entry) for name, entry in item.items()}
+
+    def tensor(item: Mapping[str, Any]) -> Tensor:
+        quantization = item["quantization"]
+        return Tensor(
+            **{
+                **fields(item),
+                "dtype": np.dtype(item["dtype"]),
+                "quantization": None if quantization is None else Quantization(**fields(quantization)),
+            }
+        )
+
+    def operator(item: Mapping[str, Any]) -> Operator:
+        return Operator(**{**fields(item), "options": MappingProxyType(fields(item["options"]))})
+
+    def subgraph(item: Mapping[str, Any]) -> Subgraph:
+        return Subgraph(
+            **{
+                **fields(item),
+                "tensors": tuple(map(tensor, item["tensors"])),
+                "operators": tuple(map(operator, item["operators"])),
+            }
+        )
+
+    return Graph(**{**fields(description), "subgraphs": tuple(map(subgraph, description["subgraphs"]))})
+
+
+# Steps.
+
+
+def _step_out(step: Step, arrays: _Arrays) -> dict[str, Any]:
+    if isinstance(step, HostStep):
+        return {"host": dataclasses.asdict(step)}
+    return {
+        "machine": {
+            "operators": step.operators,
+            "commands": arrays.add(np.array(encode(step.commands), "<u8")),
+            "command_layers": step.command_layers,
+            "notes": step.notes,
+            "inputs": step.inputs,
+            "outputs": step.outputs,
+            "residents": [dataclasses.asdict(resident) for resident in step.residents],
+            "stream": dataclasses.asdict(step.stream),
+        }
+    }
+
+
+def _step_in(item: Mapping[str, Any], data: memoryview) -> Step:
+    if "host" in item:
+        return HostStep(**item["host"])
+    fields = item["machine"]
+
+    def integers(values: Sequence[int]) -> tuple[int, ...]:
+        return tuple(map(int, values))
+
+    return MachineStep(
+        operators=integers(fields["operators"]),
+        commands=tuple(decode(_array_in(fields["commands"], data).tolist())),
+        command_layers=integers(fields["command_layers"]),
+        notes=tuple(fields["notes"]),
+        inputs=integers(fields["inputs"]),
+        outputs=integers(fields["outputs"]),
+        residents=tuple(Resident(**resident) for resident in fields["residents"]),
+        stream=Region(**fields["stream"]),
+    )
+
+
+def _program_in(description: Mapping[str, Any], data: memoryview) -> Program:
+    memory = description["memory"]
+    config = description["config"]
+    return Program(
+        config=Config(**{**config, "rounding": Rounding(config["rounding"])}),
+        profile=Profile(description["profile"]),
+        graph=_graph_in(description["graph"], data),
+        steps=tuple(_step_in(step, data) for step in description["steps"]),
+        memory=MemoryMap(
+            weights=Region(**memory["weights"]),
+            streams=Region(**memory["streams"]),
+            tensors=tuple(TensorRegion(**region) for region in memory["tensors"]),
+            dram_bytes=int(memory["dram_bytes"]),
+        ),
+        weights=_array_in(description["weights"], data),
+    )

@@ -1,0 +1,190 @@
+"""What the commands mean: a plain interpreter of command streams, command by command, over bytes.
+
+It is the executable definition of the command set. It knows no time, so it can run the three engines in any order that
+the commands' dependencies allow; a right program gives the same result in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from ..golden.numerics import multiply_by_quantized_multiplier
+from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from ..hw.config import Config
+
+PARAMETER_ROWS = 9
+
+
+class InterpreterError(RuntimeError):
+    """A command that the machine refuses, or commands that await each other. The message shows the command."""
+
+
+class Interpreter:
+    """The machine's memories and what its commands do to them.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    dram
+        uint8, one-dimensional: the memory behind the bus; the interpreter works on this very array.
+
+    Attributes
+    ----------
+    scratchpad, weights
+        uint8: the on-chip memories.
+    accumulators
+        int32, shape `(accumulator_depth, columns)`.
+    """
+
+    def __init__(self, config: Config, dram: npt.NDArray[np.uint8]) -> None:
+        self.config = config
+        self.dram = dram
+        self.scratchpad = np.zeros(config.scratchpad_bytes, np.uint8)
+        self.weights = np.zeros(config.weight_bytes, np.uint8)
+        self.accumulators = np.zeros((config.accumulator_depth, config.columns), np.int32)
+
+    def run(self, commands: Sequence[Command], *, order: Random | None = None) -> None:
+        """Runs a stream from its first command to its last.
+
+        Parameters
+        ----------
+        commands
+            The stream. Counts of completed commands begin at zero.
+        order
+            Chooses among the engines that could go on; without it the stream's own order is kept.
+
+        Raises
+        ------
+        InterpreterError
+            A command is illegal, or none can start.
+        """
+        queues: dict[Opcode, list[tuple[int, Command]]] = {opcode: [] for opcode in Opcode}
+        for index, command in enumerate(commands):
+            queues[command.opcode].append((index, command))
+        completed = dict.fromkeys(Opcode, 0)
+        for _ in commands:
+            heads = {o: queue[completed[o]] for o, queue in queues.items() if completed[o] < len(queue)}
+            ready = [o for o, (_, command) in heads.items() if self._may_start(command, completed)]
+            if not ready:
+                waiting = "; ".join(f"{index}: {command}" for index, command in heads.values())
+                raise InterpreterError(f"no command can start: {waiting}")
+            chosen = order.choice(ready) if order else min(ready, key=lambda o: heads[o][0])
+            index, command = heads[chosen]
+            try:
+                self.step(command)
+            except InterpreterError as error:
+                raise InterpreterError(f"command {index}: {error}: {command}") from None
+            completed[chosen] += 1
+
+    @staticmethod
+    def _may_start(command: Command, completed: dict[Opcode, int]) -> bool:
+        return all(completed[o] >= getattr(command, f"wait_{o.name.lower()}", 0) for o in Opcode)
+
+    def step(self, command: Command) -> None:
+        """Runs one command, whatever it waits for."""
+        match command:
+            case Load():
+                self._load(command)
+            case Execute():
+                self._execute(command)
+            case Store():
+                self._store(command)
+
+    def _load(self, command: Load) -> None:
+        target = self.weights if command.memory == Memory.WEIGHTS else self.scratchpad
+        self._check_transfer(command, target)
+        data = self.dram[command.dram_address : command.dram_address + command.length]
+        target[command.address : command.address + command.length] = data
+
+    def _store(self, command: Store) -> None:
+        self._check_transfer(command, self.scratchpad)
+        data = self.scratchpad[command.address : command.address + command.length]
+        self.dram[command.dram_address : command.dram_address + command.length] = data
+
+    def _check_transfer(self, command: Load | Store, memory: npt.NDArray[np.uint8]) -> None:
+        if command.length < 1:
+            raise InterpreterError("nothing to copy")
+        if (command.dram_address - command.address) % self.config.bus_bytes:
+            raise InterpreterError("the addresses differ modulo the bus width")
+        if command.address + command.length > memory.size:
+            raise InterpreterError("outside the on-chip memory")
+        if command.dram_address + command.length > self.dram.size:
+            raise InterpreterError("outside DRAM")
+
+    def _execute(self, c: Execute) -> None:
+        config = self.config
+        passes = c.kernel_rows * c.kernel_columns * c.runs
+        if not (c.pixels and c.columns and c.blocks and passes) or not 1 <= c.last_channels <= config.columns:
+            raise InterpreterError("nothing to compute")
+        if c.pixels > config.accumulator_depth:
+            raise InterpreterError("more pixels than accumulators")
+        if c.blocks > 1 and (c.accumulate or not c.finish):
+            raise InterpreterError("several blocks cannot share the accumulators")
+        tiles = self._read_weights(c, passes)
+        operands = self._read_operands(c)
+        for block in range(c.blocks):
+            weights = tiles[block, : passes * config.rows, : config.columns].astype(np.int64) - c.weight_zero_point
+            # The last row of each tile lies first.
+            weights = weights.reshape(passes, config.rows, -1)[:, ::-1].reshape(passes * config.rows, -1)
+            # Whole numbers below 2^53: the product is exact.
+            sums = (operands.astype(np.float64) @ weights.astype(np.float64)).astype(np.int64)
+            if c.accumulate:
+                sums += self.accumulators[: c.pixels]
+            # Accumulators wrap.
+            totals = sums.astype(np.uint32).view(np.int32)
+            if c.finish:
+                channels = c.last_channels if block == c.blocks - 1 else config.columns
+                self._write_outputs(c, block, totals[:, :channels], tiles[block, -PARAMETER_ROWS:, :channels])
+            else:
+                self.accumulators[: c.pixels] = totals
+
+    def _read_weights(self, c: Execute, passes: int) -> npt.NDArray[np.int8]:
+        """Shape `(blocks, rows of a block, weight_row_bytes)`."""
+        width = self.config.weight_row_bytes
+        rows = passes * self.config.rows + (PARAMETER_ROWS if c.finish else 0)
+        start = c.weight_address * width
+        if start + c.blocks * rows * width > self.weights.size:
+            raise InterpreterError("outside the weight buffer")
+        return self.weights[start : start + c.blocks * rows * width].view(np.int8).reshape(c.blocks, rows, width)
+
+    def _read_operands(self, c: Execute) -> npt.NDArray[np.int8]:
+        """Shape `(pixels, passes * R)`: what the west side of the array sees in all passes of a block."""
+        row, column = np.divmod(np.arange(c.pixels), c.columns)
+        # Axes: pixel, kernel row, kernel column, byte of the kernel column's runs.
+        row, column = row.reshape(-1, 1, 1, 1), column.reshape(-1, 1, 1, 1)
+        kernel_row = np.arange(c.kernel_rows).reshape(-1, 1, 1)
+        kernel_column = np.arange(c.kernel_columns).reshape(-1, 1)
+        byte = np.arange(c.runs * self.config.rows)
+        across = kernel_column * c.kernel_column_step + byte + column * c.column_step
+        address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
+        y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
+        x = c.origin_x + across
+        inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
+        used = address[inside]
+        if used.size and not (used.min() >= 0 and used.max() < self.scratchpad.size):
+            raise InterpreterError("reads outside the scratchpad")
+        data = self.scratchpad.view(np.int8)[np.where(inside, address, 0)]
+        operands: npt.NDArray[np.int8] = np.where(inside, data, np.int8(c.fill)).reshape(c.pixels, -1)
+        return operands
+
+    def _write_outputs(
+        self, c: Execute, block: int, totals: npt.NDArray[np.int32], parameters: npt.NDArray[np.int8]
+    ) -> None:
+        """Requantizes the totals, shape `(pixels, channels)`, of a block."""
+        parameters = np.ascontiguousarray(parameters.T)
+        bias, multiplier = (np.ascontiguousarray(parameters[:, i : i + 4]).view("<i4")[:, 0] for i in (0, 4))
+        accumulator = (totals.astype(np.int64) + bias).astype(np.uint32).view(np.int32)
+        shift = parameters[:, 8].astype(np.int64)
+        output = multiply_by_quantized_multiplier(accumulator, multiplier, shift, rounding=self.config.rounding)
+        output = np.clip(output + c.zero_point, c.lower, c.upper)
+        row, column = np.divmod(np.arange(c.pixels), c.columns)
+        pixel = c.destination + row * c.destination_row_step + column * c.destination_column_step
+        address = (pixel + block * self.config.columns)[:, np.newaxis] + np.arange(totals.shape[1])
+        if not (address.min() >= 0 and address.max() < self.scratchpad.size):
+            raise InterpreterError("writes outside the scratchpad")
+        self.scratchpad.view(np.int8)[address] = output

@@ -1,0 +1,92 @@
+"""An independent judge of command streams: does every command await all it must?
+
+It knows nothing of the compiler. From the commands alone it works out the exact bytes that each reads and writes; from
+the counts, by the transitive closure of "awaits" and of the engines' own order, what has completed when each starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from eightfold.hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from eightfold.hw.config import Config
+
+ENGINES = tuple(Opcode)
+Bytes = npt.NDArray[np.int64]
+
+
+def accesses(command: Command, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
+    """`(memory, addresses, whether it writes)`."""
+    match command:
+        case Load():
+            yield "dram", np.arange(command.dram_address, command.dram_address + command.length), False
+            memory = "weights" if command.memory == Memory.WEIGHTS else "scratchpad"
+            yield memory, np.arange(command.address, command.address + command.length), True
+        case Store():
+            yield "scratchpad", np.arange(command.address, command.address + command.length), False
+            yield "dram", np.arange(command.dram_address, command.dram_address + command.length), True
+        case Execute():
+            yield from _execute(command, config)
+
+
+def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
+    passes = c.kernel_rows * c.kernel_columns * c.runs
+    rows = c.blocks * (passes * config.rows + 9 * c.finish)
+    start = c.weight_address * config.weight_row_bytes
+    yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
+    row, column = np.divmod(np.arange(c.pixels), c.columns)
+    reads = []
+    for kernel_row in range(c.kernel_rows):
+        y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
+        for kernel_column in range(c.kernel_columns):
+            for byte in range(c.runs * config.rows):
+                across = kernel_column * c.kernel_column_step + byte + column * c.column_step
+                x = c.origin_x + across
+                inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
+                address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
+                reads.append(address[inside])
+    yield "scratchpad", np.unique(np.concatenate(reads)), False
+    if c.finish:
+        channels = (c.blocks - 1) * config.columns + c.last_channels
+        pixel = c.destination + row * c.destination_row_step + column * c.destination_column_step
+        yield "scratchpad", (pixel[:, np.newaxis] + np.arange(channels)).reshape(-1), True
+
+
+def violations(commands: Sequence[Command], config: Config, dram_bytes: int) -> list[str]:
+    """Every dependency between bytes that no wait guards."""
+    sizes = {"dram": dram_bytes, "scratchpad": config.scratchpad_bytes, "weights": config.weight_bytes}
+    # For each memory, engine and byte, the number of the last command that wrote or read it; numbers count from 1.
+    writers = {name: np.zeros((3, size), np.int32) for name, size in sizes.items()}
+    readers = {name: np.zeros((3, size), np.int32) for name, size in sizes.items()}
+    # What has completed when command n of an engine starts.
+    known: list[list[npt.NDArray[np.int64]]] = [[np.zeros(3, np.int64)] for _ in ENGINES]
+    found = []
+    for index, command in enumerate(commands):
+        own = ENGINES.index(command.opcode)
+        waits = [getattr(command, f"wait_{engine.name.lower()}", 0) for engine in ENGINES]
+        done = known[own][-1].copy()
+        for engine, count in enumerate(waits):
+            if count >= len(known[engine]):
+                found.append(f"command {index} awaits {ENGINES[engine].name} {count}, which comes later: {command}")
+                continue
+            done = np.maximum(done, known[engine][count])
+            done[engine] = max(done[engine], count)
+        known[own].append(done)
+        number = len(known[own]) - 1
+        touched = list(accesses(command, config))
+        for memory, addresses, write in touched:
+            for engine in range(3):
+                raw_in_array = engine == own and command.opcode is Opcode.EXECUTE and not write
+                if engine == own and not raw_in_array:
+                    continue
+                last = writers[memory][engine, addresses].max(initial=0)
+                if write:
+                    last = max(last, readers[memory][engine, addresses].max(initial=0))
+                if last > done[engine]:
+                    found.append(f"command {index} does not await {ENGINES[engine].name} {last} ({memory}): {command}")
+        for memory, addresses, write in touched:
+            (writers if write else readers)[memory][own, addresses] = number
+    return found

@@ -1,0 +1,167 @@
+"""Small networks with random numbers, and whole programs run by the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eightfold.compiler import MachineStep, Program, from_machine, to_machine
+from eightfold.golden.graph import Graph, Operator, Quantization, Subgraph, Tensor
+from eightfold.golden.runtime import run
+from eightfold.sim.interpreter import Interpreter
+
+Array = npt.NDArray[Any]
+
+
+class Builder:
+    """Makes a graph, operator by operator; every number that does not matter to the shape is random."""
+
+    def __init__(self, shape: Sequence[int], *, dtype: str = "int8", seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.last = self.input = self._activation(tuple(shape))
+
+    def _add(self, shape: tuple[int, ...], dtype: Any, quantization: Quantization | None, data: Array | None) -> int:
+        index = len(self.tensors)
+        self.tensors.append(Tensor(index, f"tensor_{index}", shape, np.dtype(dtype), quantization, data))
+        return index
+
+    def _quantization(self, scales: int = 1, zero_point: int = 0) -> Quantization:
+        scale = self.random.uniform(0.01, 0.1, scales).astype(np.float32)
+        return Quantization(scale, np.full(scales, zero_point, np.int64))
+
+    def _activation(self, shape: tuple[int, ...]) -> int:
+        low, high = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+        return self._add(shape, self.dtype, self._quantization(1, int(self.random.integers(low, high + 1))), None)
+
+    def _product(self, kind: str, weights_shape: tuple[int, ...], shape: tuple[int, ...], options: Any) -> int:
+        low, high = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+        legacy = self.dtype == np.uint8
+        per_axis = not legacy and kind == "CONV_2D"
+        weights = self._add(
+            weights_shape,
+            self.dtype,
+            self._quantization(
+                weights_shape[0] if per_axis else 1, int(self.random.integers(low, high + 1)) if legacy else 0
+            ),
+            self.random.integers(low, high + 1, weights_shape).astype(self.dtype),
+        )
+        bias = self._add(
+            weights_shape[:1], np.int32, None, self.random.integers(-5000, 5000, weights_shape[0]).astype(np.int32)
+        )
+        output = self._activation(shape)
+        # An output scale that lets about half of the results saturate shows rounding and clamping alike.
+        taps = int(np.prod(weights_shape[1:]))
+        x, w = self.tensors[self.last].quantization, self.tensors[weights].quantization
+        assert x is not None
+        assert w is not None
+        scale = np.float32(x.scale[0] * w.scale.max() * np.sqrt(taps) * 60)
+        self.tensors[output] = Tensor(
+            output,
+            f"tensor_{output}",
+            shape,
+            self.dtype,
+            Quantization(np.array([scale], np.float32), self.tensors[output].quantization.zero_point),  # type: ignore[union-attr]
+        )
+        inputs = (self.last, weights, bias if self.random.random() < 0.8 else -1)
+        activation = str(self.random.choice(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"]))
+        self.operators.append(
+            Operator(len(self.operators), kind, inputs, (output,), {"fused_activation_function": activation, **options})
+        )
+        self.last = output
+        return output
+
+    def convolution(
+        self,
+        outputs: int,
+        kernel: tuple[int, int],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        padding: str = "SAME",
+        source: int | None = None,
+    ) -> Builder:
+        """Adds a CONV_2D, on the last output or on tensor `source`."""
+        self.last = self.last if source is None else source
+        batch, height, width, channels = self.tensors[self.last].shape
+
+        def size(pixels: int, axis: int) -> int:
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            return -(-pixels // stride[axis]) if padding == "SAME" else (pixels - reach) // stride[axis] + 1
+
+        self._product(
+            "CONV_2D",
+            (outputs, *kernel, channels),
+            (batch, size(height, 0), size(width, 1), outputs),
+            {
+                "padding": padding,
+                "stride_h": stride[0],
+                "stride_w": stride[1],
+                "dilation_h_factor": dilation[0],
+                "dilation_w_factor": dilation[1],
+            },
+        )
+        return self
+
+    def dense(self, outputs: int) -> Builder:
+        """Adds a FULLY_CONNECTED on all that a row of the last output holds."""
+        shape = self.tensors[self.last].shape
+        self._product(
+            "FULLY_CONNECTED",
+            (outputs, int(np.prod(shape[1:]))),
+            (shape[0], outputs),
+            {"keep_num_dims": False, "weights_format": "DEFAULT"},
+        )
+        return self
+
+    def graph(self, *outputs: int) -> Graph:
+        """The network; without `outputs`, its output is the last one."""
+        main = Subgraph("main", tuple(self.tensors), tuple(self.operators), (self.input,), outputs or (self.last,))
+        return Graph("network", (main,))
+
+    def image(self) -> Array:
+        """A random input."""
+        tensor = self.tensors[self.input]
+        information = np.iinfo(tensor.dtype)
+        return self.random.integers(information.min, information.max + 1, tensor.shape).astype(tensor.dtype)
+
+
+def interpret(program: Program, inputs: Sequence[Array], order: Random | None = None) -> dict[int, tuple[Array, Array]]:
+    """Runs every machine step on golden's tensors.
+
+    Returns
+    -------
+    For each tensor that a step computes, what the machine stored and what golden computed.
+    """
+    golden = run(program.graph, inputs, program.profile).tensors
+    dram = program.image()
+    results = {}
+    for step in program.steps:
+        if not isinstance(step, MachineStep):
+            continue
+        for tensor in step.inputs:
+            region = program.region(tensor)
+            dram[region.offset : region.offset + region.size] = to_machine(golden[tensor])
+        for tensor in step.outputs:
+            region = program.region(tensor)
+            dram[region.offset : region.offset + region.size] = 0xA5
+        Interpreter(program.config, dram).run(step.commands, order=order)
+        for tensor in step.outputs:
+            region = program.region(tensor)
+            data = dram[region.offset : region.offset + region.size]
+            results[tensor] = from_machine(data, program.graph.tensors[tensor]), golden[tensor]
+    return results
+
+
+def mismatches(program: Program, inputs: Sequence[Array], order: Random | None = None) -> dict[int, int]:
+    """How many elements differ from golden, for each tensor that the machine stores."""
+    return {
+        tensor: int(np.count_nonzero(ours != golden))
+        for tensor, (ours, golden) in interpret(program, inputs, order).items()
+    }
