@@ -1,0 +1,118 @@
+"""The interpreter: a stream written by hand, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from eightfold.hw.commands import Command, Execute, Load, Memory, Store
+from eightfold.hw.config import Config
+from eightfold.sim.interpreter import Interpreter, InterpreterError
+
+CONFIG = Config(
+    name="tiny", rows=4, columns=2, scratchpad_bytes=64, weight_bytes=64, accumulator_bytes=128, bus_bytes=4
+)
+
+# Two pixels of three channels; weights of two outputs; DRAM 0: pixels, 8: weights and parameters, 48: outputs.
+PIXELS = [[1, 2, 3], [-4, 5, 6]]
+WEIGHTS = [[1, 0, -1], [2, 2, 2]]
+BIAS = [10, -20]
+
+
+def image() -> np.ndarray:
+    dram = np.zeros(64, np.uint8)
+    dram[:6] = np.array(PIXELS, np.int8).reshape(-1).view(np.uint8)
+    # Rows of the tile, last first; the row beyond the three channels is zero.
+    tile = np.zeros((4, 2), np.int8)
+    tile[1:] = np.array(WEIGHTS, np.int8).T[::-1]
+    # A multiplier of one half: q = 2^30, s = 0.
+    parameters = np.array([BIAS, [1 << 30] * 2], "<i4").T.copy().view(np.uint8).reshape(2, 8)
+    rows = [*tile.view(np.uint8), *parameters.T, np.zeros(2, np.uint8)]
+    dram[8 : 8 + 26] = np.concatenate(rows)
+    return dram
+
+
+LOAD_PIXELS = Load(dram_address=0, length=6, address=4)
+LOAD_WEIGHTS = Load(dram_address=8, length=26, address=0, memory=Memory.WEIGHTS)
+EXECUTE = Execute(
+    wait_load=2,
+    finish=1,
+    last_channels=2,
+    source=4,
+    row_bytes=6,
+    height=1,
+    pixels=2,
+    columns=2,
+    column_step=3,
+    destination=32,
+    destination_column_step=2,
+    zero_point=1,
+    lower=-5,
+    upper=100,
+)
+STORE = Store(wait_execute=1, dram_address=48, length=4, address=32)
+STREAM: list[Command] = [LOAD_PIXELS, LOAD_WEIGHTS, EXECUTE, STORE]
+
+
+@pytest.mark.parametrize("order", [None, Random(1), Random(2)])
+def test_a_product_by_hand(order: Random | None) -> None:
+    dram = image()
+    Interpreter(CONFIG, dram).run(STREAM, order=order)
+    # Sums -2, 12, -10, 14; with bias 8, -8, 0, -6; halved 4, -4, 0, -3; plus one; at least -5.
+    assert dram[48:52].view(np.int8).tolist() == [5, -3, 1, -2]
+
+
+def test_bytes_outside_the_image_read_as_the_fill() -> None:
+    dram = image()
+    left = replace(EXECUTE, source=1, origin_x=-3, fill=7)
+    Interpreter(CONFIG, dram).run([LOAD_PIXELS, LOAD_WEIGHTS, left, STORE])
+    # The first pixel is all sevens: sums 0 and 42.
+    assert dram[48:50].view(np.int8).tolist() == [6, 12]
+
+
+def test_sums_stay_in_the_accumulators_until_a_command_finishes() -> None:
+    dram = image()
+    keep = replace(EXECUTE, finish=0)
+    finish = replace(EXECUTE, accumulate=1)
+    Interpreter(CONFIG, dram).run([LOAD_PIXELS, LOAD_WEIGHTS, keep, finish, replace(STORE, wait_execute=2)])
+    # Twice the sums: -4, 24, -20, 28.
+    assert dram[48:52].view(np.int8).tolist() == [4, 3, -4, 5]
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (replace(LOAD_PIXELS, length=0), "nothing to copy"),
+        (replace(LOAD_PIXELS, address=5), "modulo the bus width"),
+        (replace(LOAD_PIXELS, address=60), "outside the on-chip memory"),
+        (replace(LOAD_WEIGHTS, address=40), "outside the on-chip memory"),
+        (replace(LOAD_PIXELS, dram_address=60), "outside DRAM"),
+        (replace(STORE, dram_address=64), "outside DRAM"),
+        (replace(EXECUTE, pixels=17), "more pixels than accumulators"),
+        (replace(EXECUTE, pixels=0), "nothing to compute"),
+        (replace(EXECUTE, last_channels=3), "nothing to compute"),
+        (replace(EXECUTE, blocks=2, finish=0), "cannot share the accumulators"),
+        (replace(EXECUTE, weight_address=20), "outside the weight buffer"),
+        (replace(EXECUTE, source=60), "reads outside the scratchpad"),
+        (replace(EXECUTE, destination=62), "writes outside the scratchpad"),
+    ],
+)
+def test_what_is_refused(command: Command, problem: str) -> None:
+    interpreter = Interpreter(CONFIG, image())
+    interpreter.step(LOAD_WEIGHTS)
+    with pytest.raises(InterpreterError, match=problem):
+        interpreter.step(command)
+
+
+def test_commands_that_await_each_other_are_named() -> None:
+    stream = [replace(LOAD_PIXELS, wait_execute=1), LOAD_WEIGHTS, EXECUTE, STORE]
+    with pytest.raises(InterpreterError, match=r"no command can start: 0: load .*; 2: execute .*; 3: store "):
+        Interpreter(CONFIG, image()).run(stream)
+
+
+def test_an_error_shows_the_command() -> None:
+    with pytest.raises(InterpreterError, match=r"command 1: outside DRAM: load .*dram_address=60"):
+        Interpreter(CONFIG, image()).run([LOAD_PIXELS, replace(LOAD_PIXELS, dram_address=60)])
