@@ -96,7 +96,7 @@ class SystolicArray(wiring.Component):
                 operand = Signal(signed(8), name=f"west_{cell}", reset_less=True)
                 moving = Signal(signed(WEIGHT_BITS), name=f"north_{cell}", reset_less=True)
                 weight = Signal(signed(WEIGHT_BITS), name=f"weight_{cell}", reset_less=True)
-                next_swap = Signal(name=f"swap_{cell}")
+                next_swap = Signal(name=f"swap_{cell}", reset_less=True)
                 next_depthwise = Signal(name=f"depthwise_{cell}", reset_less=True)
                 total = Signal(signed(self._sum_bits), name=f"sum_{cell}", reset_less=True)
                 m.d.sync += [

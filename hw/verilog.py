@@ -1,0 +1,123 @@
+"""Verilog text from Amaranth, in a form that people read and event-driven simulators run quickly.
+
+Yosys writes one process for each register and one wire for each multiplexer before it. A simulator like Icarus Verilog
+wakes every process in every cycle and evaluates every wire, used or not. Here each module gets one process for all its
+registers, and the conditions under which a register keeps its value become `if`s around its assignment. On the 16x16
+array that is five times as fast to simulate, and the text says what the Amaranth source says.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from amaranth._toolchain.yosys import find_yosys
+from amaranth.back import rtlil
+
+_NAME = r"(?:\\\S+ |[A-Za-z_]\w*)"
+_DECLARATION = re.compile(rf"^  (?:input|output|reg|wire) ?(\[\d+:0\])? ?({_NAME})\s*(?:=.*)?;$", re.M)
+_ASSIGN = re.compile(rf"^  assign ({_NAME})\s*= (.*);\n", re.M)
+_WIRE = re.compile(rf"^  wire (?:\[\d+:0\] )?({_NAME})\s*;\n", re.M)
+_REGISTER = re.compile(rf"^  always @\(posedge clk\)\n    ({_NAME})\s*<= (.*);\n", re.M)
+_CHOICE = re.compile(rf"({_NAME})\s*\? (.*) : (.*)")
+
+
+def convert(component: Any, *, name: str) -> str:
+    """The component as Verilog: the same text at every call, without paths or dates.
+
+    Parameters
+    ----------
+    component
+        An Amaranth component; its members become ports.
+    name
+        The top module's name.
+    """
+    text = rtlil.convert(component, name=name, emit_src=False)
+    script = (
+        f"read_rtlil <<rtlil\n{text}\nrtlil\n"
+        "proc -norom\nopt_expr\nwreduce\nopt_clean\nmemory_collect\n"
+        "attrmap -remove src -remove generator -remove unused_bits -remove top\n"
+        "attrmap -modattr -remove src -remove generator -remove top\n"
+        "write_verilog -norename"
+    )
+    with _builtin_yosys():
+        yosys = find_yosys(lambda version: version >= (0, 40))
+        verilog: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    return "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
+
+
+@contextmanager
+def _builtin_yosys() -> Iterator[None]:
+    """The Yosys that Amaranth's extra installs: whatever else is on the path may write other text."""
+    before = os.environ.get("AMARANTH_USE_YOSYS")
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["AMARANTH_USE_YOSYS"]
+        else:
+            os.environ["AMARANTH_USE_YOSYS"] = before
+
+
+class _Update(NamedTuple):
+    """`if (conditions) register <= value;`"""
+
+    conditions: tuple[str, ...]
+    register: str
+    value: str
+
+
+def _gather_registers(module: str) -> str:
+    """The module's text with all its registers in one process."""
+    widths = {name.strip(): width for width, name in _DECLARATION.findall(module)}
+    wires = {name.strip(): value.strip() for name, value in _ASSIGN.findall(module)}
+    mentions = Counter(name.strip() for name in re.findall(_NAME, module))
+    absorbed = set()
+
+    def update(register: str, value: str) -> _Update:
+        conditions: list[str] = []
+        # A wire that only this register uses is declared, assigned and read: three mentions.
+        while value in wires and mentions[value] == 3 and widths.get(value) == widths.get(register):
+            absorbed.add(value)
+            value = wires[value]
+            choice = _CHOICE.fullmatch(value)
+            if choice is None:
+                break
+            condition, yes, no = (part.strip() for part in choice.groups())
+            if yes == register and "?" not in no:
+                conditions.append(f"!{condition} ")
+                value = no
+            elif no == register and "?" not in yes:
+                conditions.append(f"{condition} ")
+                value = yes
+            else:
+                break
+        return _Update(tuple(conditions), register, value)
+
+    updates = [update(name.strip(), value.strip()) for name, value in _REGISTER.findall(module)]
+    if not updates:
+        return module
+    module = _REGISTER.sub("", module)
+    for pattern in (_ASSIGN, _WIRE):
+        module = pattern.sub(lambda match: "" if match[1].strip() in absorbed else match[0], module)
+    body = module.rindex("endmodule")
+    process = "  always @(posedge clk) begin\n" + "".join(_process(updates, 2)) + "  end\n"
+    return module[:body] + process + module[body:]
+
+
+def _process(updates: list[_Update], depth: int) -> Iterator[str]:
+    """Assignments, those under a common condition together."""
+    indent = "  " * depth
+    guarded: dict[str, list[_Update]] = {}
+    for conditions, register, value in updates:
+        if conditions:
+            guarded.setdefault(conditions[0], []).append(_Update(conditions[1:], register, value))
+        else:
+            yield f"{indent}{register} <= {value} ;\n"
+    for condition, inner in guarded.items():
+        yield f"{indent}if ({condition}) begin\n"
+        yield from _process(inner, depth + 1)
+        yield f"{indent}end\n"
