@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 
@@ -11,6 +12,7 @@ from .program import CompileError
 from .schedule import Schedule
 from .tiling import (
     MAX_PIXELS,
+    Chunk,
     Site,
     Tiling,
     WeightBuffer,
@@ -25,31 +27,68 @@ HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
 
 
+TRIALS = 20_000
+"""Commands to emit in trials of one layer before the best so far is taken."""
+
+
 def choose(layer: Convolution, config: Config, site: Site) -> Tiling:
     """The best of the candidate tilings."""
-
-    def cost(tiling: Tiling) -> float:
+    candidates = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
+    best, best_cost, trials = candidates[0], math.inf, 0
+    for tiling in candidates if len(candidates) > 1 else ():
         schedule = Schedule(config)
         emit(schedule, layer, tiling, site.copy(), WeightBuffer(config))
-        return schedule.cycles + HIDDEN_BEAT * schedule.beats
-
-    candidates = list(_candidates(layer, config, site))
-    return min(candidates, key=cost) if len(candidates) > 1 else candidates[0]
+        cost = schedule.cycles + HIDDEN_BEAT * schedule.beats
+        if cost < best_cost:
+            best, best_cost = tiling, cost
+        trials += schedule.issued
+        if trials > TRIALS:
+            break
+    return best
 
 
 def _candidates(layer: Convolution, config: Config, site: Site) -> Iterator[Tiling]:
-    strips = list(_strips(layer, config, site))
-    tiles = list(_tiles(layer, config))
-    units = list(_units(layer, config))
-    seen = set()
-    for (strip_rows, buffers), (tile_rows, tile_columns), unit_bytes in product(strips, tiles, units):
+    tile_rows, tile_columns = _tile(layer, config)
+    # Sizes that give the same units are one candidate.
+    units: dict[tuple[int, int], tuple[int, list[list[Chunk]]]] = {}
+    for unit_bytes in _units(layer, config):
         groups = weight_units(layer, config, unit_bytes)
-        one_tile = min(strip_rows, layer.vertical.outputs) <= tile_rows and tile_columns == layer.horizontal.outputs
-        for weights_first in (True, False) if len(groups) > 1 and not one_tile else (True,):
-            key = (strip_rows, buffers, min(tile_rows, strip_rows), len(groups), len(groups[0]), weights_first)
-            if key not in seen:
-                seen.add(key)
-                yield Tiling(strip_rows, buffers, tile_rows, tile_columns, unit_bytes, weights_first)
+        units.setdefault((len(groups), len(groups[0])), (unit_bytes, groups))
+    for (strip_rows, buffers), (unit_bytes, groups) in product(_strips(layer, config, site), units.values()):
+        coarse = min(tile_rows, strip_rows)
+        for edge_rows, (head, tail) in product(_edges(layer, config, coarse), _phases(config, site, groups)):
+            if edge_rows == coarse or head or tail:
+                yield Tiling(strip_rows, buffers, coarse, tile_columns, unit_bytes, head, tail, edge_rows)
+
+
+def _tile(layer: Convolution, config: Config) -> tuple[int, int]:
+    """Rows and columns of a tile: as many as the accumulators hold."""
+    most = min(config.accumulator_depth, MAX_PIXELS)
+    columns = layer.horizontal.outputs
+    return (min(most // columns, layer.vertical.outputs), columns) if columns <= most else (1, most)
+
+
+def _edges(layer: Convolution, config: Config, rows: int) -> Iterator[int]:
+    """Rows of tiles with which to begin and to end sooner."""
+    yield rows
+    for part in (2, 4, 8):
+        smaller = -(-rows // part)
+        if smaller < -(-rows // (part // 2)) and smaller * layer.horizontal.outputs >= 2 * config.rows:
+            yield smaller
+
+
+def _phases(config: Config, site: Site, groups: list[list[Chunk]]) -> Iterator[tuple[int, int]]:
+    """How many groups form the head and the tail."""
+    yield 0, 0
+    arrives = site.source.window is None or site.source.window.ready < site.source.window.stop
+    leaves = site.destination.stored
+    largest = max(sum(chunk.size for chunk in chunks) for chunks in groups)
+    # Weights that all tiles use in turn should stay, and leave room for those that follow.
+    most = max(1, config.weight_bytes // 2 // largest)
+    if arrives or leaves:
+        yield len(groups), 0
+        if len(groups) > most * (arrives + leaves):
+            yield most * arrives, most * leaves
 
 
 def _strips(layer: Convolution, config: Config, site: Site) -> Iterator[tuple[int, int]]:
@@ -75,19 +114,6 @@ def _strips(layer: Convolution, config: Config, site: Site) -> Iterator[tuple[in
                 middle = (low + high + 1) // 2
                 low, high = (middle, high) if fits(middle, buffers) else (low, middle - 1)
             yield low, buffers
-
-
-def _tiles(layer: Convolution, config: Config) -> Iterator[tuple[int, int]]:
-    """Rows and columns of a tile: as many as the accumulators hold, or a part of that to begin and end sooner."""
-    most = min(config.accumulator_depth, MAX_PIXELS)
-    columns = layer.horizontal.outputs
-    if columns > most:
-        yield 1, most
-        return
-    rows = min(most // columns, layer.vertical.outputs)
-    for part in (1, 2, 4):
-        if part == 1 or (rows // part) * columns >= 4 * config.rows:
-            yield -(-rows // part), columns
 
 
 def _units(layer: Convolution, config: Config) -> Iterator[int]:

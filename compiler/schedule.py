@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..hw.commands import Command, Execute, Load, Memory, Store
+from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
 from ..hw.config import Config
 from .hazards import Access, Hazards, Space
 from .timing import Clock
+
+_WAITS = {opcode: f"wait_{opcode.name.lower()}" for opcode in Opcode}
 
 
 class Scheduled(NamedTuple):
@@ -63,6 +65,11 @@ class Schedule:
         return self._clock.end
 
     @property
+    def issued(self) -> int:
+        """Commands so far."""
+        return len(self._commands)
+
+    @property
     def executes(self) -> int:
         """Execute commands so far."""
         return self._executes
@@ -71,7 +78,8 @@ class Schedule:
         """Copies bytes from DRAM to a memory."""
         space = Space.WEIGHTS if memory is Memory.WEIGHTS else Space.SCRATCHPAD
         self._emit(
-            Load(dram_address=dram, length=length, address=address, memory=memory),
+            Load,
+            {"dram_address": dram, "length": length, "address": address, "memory": memory},
             [Access(Space.DRAM, dram, dram + length, False), Access(space, address, address + length, True)],
             note,
         )
@@ -79,7 +87,8 @@ class Schedule:
     def store(self, *, address: int, dram: int, length: int, note: str) -> None:
         """Copies bytes from the scratchpad to DRAM."""
         self._emit(
-            Store(dram_address=dram, length=length, address=address),
+            Store,
+            {"dram_address": dram, "length": length, "address": address},
             [
                 Access(Space.SCRATCHPAD, address, address + length, False),
                 Access(Space.DRAM, dram, dram + length, True),
@@ -87,10 +96,10 @@ class Schedule:
             note,
         )
 
-    def execute(self, command: Execute, accesses: Iterable[Access], note: str) -> None:
+    def execute(self, fields: Mapping[str, int], accesses: Iterable[Access], note: str) -> None:
         """Computes; `accesses` are the bytes of scratchpad and weight buffer that it needs or makes."""
         self._executes += 1
-        self._emit(command, accesses, note)
+        self._emit(Execute, fields, accesses, note)
 
     def fill(self, window: Window, stop: int) -> None:
         """Loads a window of a tensor up to its byte `stop`, as far as that has not been done."""
@@ -116,10 +125,11 @@ class Schedule:
         """
         return sorted(self._commands, key=lambda scheduled: scheduled.start)
 
-    def _emit(self, command: Load | Execute | Store, accesses: Iterable[Access], note: str) -> None:
-        awaited = self._hazards.issue(command.opcode, accesses)
-        if not isinstance(command, Execute):
-            self._bytes += command.length
-        waits: dict[str, Any] = {f"wait_{o.name.lower()}": count for o, count in awaited.items() if count}
+    def _emit(
+        self, kind: type[Load | Execute | Store], fields: Mapping[str, int], accesses: Iterable[Access], note: str
+    ) -> None:
+        awaited = self._hazards.issue(kind.opcode, accesses)
+        command = kind(**fields, **{_WAITS[opcode]: count for opcode, count in awaited.items()})
+        self._bytes += fields.get("length", 0)
         start = self._clock.run(command, awaited)
-        self._commands.append(Scheduled(start, replace(command, **waits) if waits else command, self.operator, note))
+        self._commands.append(Scheduled(start, command, self.operator, note))

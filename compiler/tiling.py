@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..hw.commands import Execute, Memory
+from ..hw.commands import Memory
 from ..hw.config import Config
 from .hazards import Access, Space
 from .lowering import Convolution
@@ -30,8 +30,12 @@ class Tiling:
         Output rows and columns of one command, whose sums fit the accumulators; parts of a row are tiles by themselves.
     unit_bytes
         The most weights that one load brings and one command uses.
-    weights_first
-        All tiles of a strip use a unit of weights before the next unit; otherwise all units a tile before the next.
+    head, tail
+        How many of a strip's first and last groups of blocks are computed tile by tile, so that what follows them can
+        begin early: the first tiles while input still arrives, the stores while later tiles are still computed. The
+        groups in between are computed one after the other for all tiles, which asks for each one's weights just once.
+    edge_rows
+        Output rows of a tile in head and tail.
     """
 
     strip_rows: int
@@ -39,7 +43,9 @@ class Tiling:
     tile_rows: int
     tile_columns: int
     unit_bytes: int
-    weights_first: bool
+    head: int
+    tail: int
+    edge_rows: int
 
 
 @dataclass(frozen=True)
@@ -153,48 +159,53 @@ def _split(total: int, most: int) -> Iterator[tuple[int, int]]:
         yield total * i // parts, total * (i + 1) // parts - total * i // parts
 
 
-def tiles_of(layer: Convolution, first: int, last: int, tiling: Tiling) -> list[Tile]:
-    """The tiles of output rows `[first, last)`, in raster order; none crosses from one image to the next."""
+def tiles_of(layer: Convolution, first: int, last: int, rows: int, columns: int) -> list[Tile]:
+    """Output rows `[first, last)` in tiles of at most so many rows and columns, in raster order, each of one image."""
     tiles = []
     height, width = layer.vertical.outputs, layer.horizontal.outputs
     while first < last:
         end = min(last, (first // height + 1) * height)
-        for start, count in _split(end - first, tiling.tile_rows):
+        for start, count in _split(end - first, rows):
             tiles += [
-                Tile(first + start, first + start + count, left, left + columns)
-                for left, columns in _split(width, tiling.tile_columns)
+                Tile(first + start, first + start + count, left, left + some) for left, some in _split(width, columns)
             ]
         first = end
     return tiles
 
 
 class WeightBuffer:
-    """What lies where in the weight buffer. Space is taken round and round; the oldest goes first."""
+    """What lies where in the weight buffer. What has not been used for longest makes room."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._next = 0
+        # By offset in DRAM and size: the address. In the order of their last use.
         self._held: dict[tuple[int, int], int] = {}
-
-    def begin(self, size: int) -> None:
-        """Makes room for `size` bytes that shall stay together if they fit at all."""
-        if size <= self._config.weight_bytes < self._next + size:
-            self._next = 0
 
     def require(self, schedule: Schedule, dram: int, size: int, note: str) -> int:
         """The address of `size` bytes of weights, loaded if they are not there."""
         key = (dram, size)
-        if key not in self._held:
-            bus = self._config.bus_bytes
-            address = self._next + (dram - self._next) % bus
-            if address + size > self._config.weight_bytes:
-                address = dram % bus
-            stop = address + size
-            self._held = {k: a for k, a in self._held.items() if a + k[1] <= address or stop <= a}
-            self._held[key] = address
-            self._next = stop
+        address = self._held.pop(key, None)
+        if address is None:
+            address = self._make_room(dram, size)
             schedule.load(dram=dram, length=size, memory=Memory.WEIGHTS, address=address, note=note)
-        return self._held[key]
+        self._held[key] = address
+        return address
+
+    def _make_room(self, dram: int, size: int) -> int:
+        bus = self._config.bus_bytes
+        held = [(address, address + length) for (_, length), address in self._held.items()]
+
+        def age(address: int) -> int:
+            """How recently the last of what is in the way was used; -1 where nothing is."""
+            return max((i for i, (a, b) in enumerate(held) if a < address + size and address < b), default=-1)
+
+        # Bytes keep their lanes of the bus.
+        starts = (start + (dram - start) % bus for start in {0, *(stop for _, stop in held)})
+        address = min(
+            (start for start in starts if start + size <= self._config.weight_bytes), key=lambda s: (age(s), s)
+        )
+        self._held = {k: a for k, a in self._held.items() if a + k[1] <= address or address + size <= a}
+        return address
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,24 +263,38 @@ class Site:
 def emit(schedule: Schedule, layer: Convolution, tiling: Tiling, site: Site, weight_buffer: WeightBuffer) -> None:
     """Emits the commands of a convolution; `weight_buffer` says what is there already."""
     groups = weight_units(layer, schedule.config, tiling.unit_bytes)
-    weight_buffer.begin(sum(chunk.size for chunks in groups for chunk in chunks))
     for number, (first, last) in enumerate(_strips(layer, tiling.strip_rows)):
         room = site.workspace[0] + site.room // tiling.buffers * (number % tiling.buffers)
         reads, writes = _windows(layer, first, last, site, room, schedule.config.bus_bytes)
-        tiles = tiles_of(layer, first, last, tiling)
         # Back and forth: what the buffer still holds of the last strip's weights is used first.
-        order = groups if number % 2 == 0 else groups[::-1]
-        if tiling.weights_first:
-            steps = [(tile, chunks) for chunks in order for tile in tiles]
-        else:
-            steps = [(tile, chunks) for tile in tiles for chunks in order]
-        for tile, chunks in steps:
+        for tile, chunks, complete in _order(layer, groups[::-1] if number % 2 else groups, first, last, tiling):
             schedule.fill(reads, layer.input_rows(tile.top, tile.bottom)[1] * layer.row_bytes)
             for chunk in chunks:
                 address = weight_buffer.require(schedule, site.weights + chunk.offset, chunk.size, _describe(chunk))
                 _execute(schedule, layer, tile, chunk, reads.base, writes.base, address)
-            if site.destination.stored and chunks is order[-1]:
+            if site.destination.stored and complete:
                 _store(schedule, layer, tile, writes)
+
+
+def _order(
+    layer: Convolution, groups: list[list[Chunk]], first: int, last: int, tiling: Tiling
+) -> Iterator[tuple[Tile, list[Chunk], bool]]:
+    """What is computed of a strip, step by step: `(tile, weights, whether that completes the tile)`."""
+    middle = len(groups) - tiling.tail
+    edge_tiles = tiles_of(layer, first, last, tiling.edge_rows, tiling.tile_columns)
+
+    def by_tile(some: list[list[Chunk]], final: bool) -> Iterator[tuple[Tile, list[Chunk], bool]]:
+        for number, tile in enumerate(edge_tiles if some else ()):
+            # Back and forth here as well.
+            sweep = some[::-1] if number % 2 else some
+            for chunks in sweep:
+                yield tile, chunks, final and chunks is sweep[-1]
+
+    yield from by_tile(groups[: tiling.head], tiling.head == len(groups))
+    for chunks in groups[tiling.head : middle]:
+        for tile in tiles_of(layer, first, last, tiling.tile_rows, tiling.tile_columns):
+            yield tile, chunks, chunks is groups[-1]
+    yield from by_tile(groups[middle:], True)
 
 
 def _strips(layer: Convolution, rows: int) -> Iterator[tuple[int, int]]:
@@ -347,53 +372,52 @@ def _execute(
     last_block = chunk.first_block + chunk.blocks - 1
     first_byte = destination + _pixel(layer, tile.top, tile.left) * layer.outputs + chunk.first_block * config.columns
     last_channels = min(config.columns, layer.outputs - last_block * config.columns)
-    command = Execute(
-        accumulate=int(chunk.accumulate),
-        finish=int(chunk.finish),
-        weight_address=weights // config.weight_row_bytes,
-        blocks=chunk.blocks,
-        last_channels=last_channels,
-        fill=layer.fill,
-        weight_zero_point=layer.weight_zero_point,
-        source=source + (image * vertical.size + y) * layer.row_bytes + x,
-        row_bytes=layer.row_bytes,
-        height=vertical.size,
-        origin_y=y,
-        origin_x=x,
-        pixels=(tile.bottom - tile.top) * columns,
-        row_y=vertical.stride,
-        row_step=vertical.stride * layer.row_bytes,
-        columns=columns,
-        column_step=horizontal.stride * layer.channels,
-        kernel_rows=chunk.kernel_rows,
-        kernel_row_y=vertical.dilation,
-        kernel_row_step=vertical.dilation * layer.row_bytes,
-        kernel_columns=chunk.kernel_columns,
-        kernel_column_step=column_bytes,
-        runs=chunk.runs,
-        destination=first_byte,
-        destination_row_step=layer.output_row_bytes,
-        destination_column_step=layer.outputs,
-        zero_point=layer.zero_point,
-        lower=layer.lower,
-        upper=layer.upper,
-    )
+    fields = {
+        "accumulate": int(chunk.accumulate),
+        "finish": int(chunk.finish),
+        "weight_address": weights // config.weight_row_bytes,
+        "blocks": chunk.blocks,
+        "last_channels": last_channels,
+        "fill": layer.fill,
+        "weight_zero_point": layer.weight_zero_point,
+        "source": source + (image * vertical.size + y) * layer.row_bytes + x,
+        "row_bytes": layer.row_bytes,
+        "height": vertical.size,
+        "origin_y": y,
+        "origin_x": x,
+        "pixels": (tile.bottom - tile.top) * columns,
+        "row_y": vertical.stride,
+        "row_step": vertical.stride * layer.row_bytes,
+        "columns": columns,
+        "column_step": horizontal.stride * layer.channels,
+        "kernel_rows": chunk.kernel_rows,
+        "kernel_row_y": vertical.dilation,
+        "kernel_row_step": vertical.dilation * layer.row_bytes,
+        "kernel_columns": chunk.kernel_columns,
+        "kernel_column_step": column_bytes,
+        "runs": chunk.runs,
+        "destination": first_byte,
+        "destination_row_step": layer.output_row_bytes,
+        "destination_column_step": layer.outputs,
+        "zero_point": layer.zero_point,
+        "lower": layer.lower,
+        "upper": layer.upper,
+    }
     if layer.pointwise:
         # A column of such pixels is as well a row: as a column, a long one fits no field.
         pixels = tile.bottom - tile.top
-        command = replace(
-            command,
-            row_bytes=pixels * layer.channels,
-            height=1,
-            origin_y=0,
-            row_y=0,
-            row_step=0,
-            columns=pixels,
-            column_step=layer.channels,
-            kernel_row_step=0,
-            kernel_row_y=0,
-            destination_row_step=0,
-        )
+        fields |= {
+            "row_bytes": pixels * layer.channels,
+            "height": 1,
+            "origin_y": 0,
+            "row_y": 0,
+            "row_step": 0,
+            "columns": pixels,
+            "column_step": layer.channels,
+            "kernel_row_step": 0,
+            "kernel_row_y": 0,
+            "destination_row_step": 0,
+        }
     rows = layer.input_rows(tile.top, tile.bottom)
     accesses = [
         Access(Space.SCRATCHPAD, source + rows[0] * layer.row_bytes, source + rows[1] * layer.row_bytes, False),
@@ -406,7 +430,7 @@ def _execute(
     note = f"rows {tile.top} to {tile.bottom - 1}"
     if columns < horizontal.outputs:
         note += f", columns {tile.left} to {tile.right - 1}"
-    schedule.execute(command, accesses, f"{note}, {_describe(chunk)}")
+    schedule.execute(fields, accesses, f"{note}, {_describe(chunk)}")
 
 
 def _store(schedule: Schedule, layer: Convolution, tile: Tile, window: Window) -> None:

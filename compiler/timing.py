@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..hw.commands import Execute, Load, Opcode, Store
+from ..hw.commands import WORD_BITS, Execute, Load, Opcode, Store
 from ..hw.config import Config
 
 DRAM_LATENCY = 64
@@ -32,21 +32,24 @@ class Clock:
 
     def run(self, command: Load | Execute | Store, awaited: Mapping[Opcode, int]) -> int:
         """Takes the next command of its engine; returns when it starts."""
+        config = self._config
         opcode = command.opcode
-        free = self._free[opcode]
-        start = max([free, *(self._done[other][count] for other, count in awaited.items())])
+        # Command words come through the channel that loads use.
+        self._free[Opcode.LOAD] += -(-command.words() * WORD_BITS // 8 // config.bus_bytes)
+        ready = max((self._done[other][count] for other, count in awaited.items()), default=0)
         match command:
             case Execute():
-                # The first tile of weights moves in while the pass before it streams, if there is one.
-                prefill = self._config.rows if start > free else 0
-                self._free[opcode] = start + prefill + execute_cycles(command, self._config)
-                latency = self._config.rows + self._config.columns + 20
+                # The first tile of weights moves in while the last pass of the command before streams.
+                start = max(self._free[opcode] - config.rows, ready, 0)
+                begin = start + config.rows
+                self._free[opcode] = begin + execute_cycles(command, config)
+                done = self._free[opcode] + config.rows + config.columns + 18
             case Load() | Store():
-                bus = self._config.bus_bytes
-                beats = (command.dram_address % bus + command.length + bus - 1) // bus
-                self._free[opcode] = start + beats + 2
-                latency = DRAM_LATENCY
-        self._done[opcode].append(self._free[opcode] + latency)
+                start = max(self._free[opcode], ready)
+                lane = command.dram_address % config.bus_bytes
+                self._free[opcode] = start + (lane + command.length + config.bus_bytes - 1) // config.bus_bytes
+                done = self._free[opcode] + DRAM_LATENCY
+        self._done[opcode].append(done)
         return start
 
 

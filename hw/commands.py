@@ -11,6 +11,7 @@ the next word.
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -78,6 +79,7 @@ class Command:
     waits: ClassVar[tuple[str, str]]
 
     @classmethod
+    @functools.cache
     def layout(cls) -> tuple[Field, ...]:
         """Every field of the command, header included, in the order of the encoding."""
         fields = [Field("opcode", 0, 0, 4, False, "which command this is")]

@@ -38,17 +38,18 @@ def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     start = c.weight_address * config.weight_row_bytes
     yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
     row, column = np.divmod(np.arange(c.pixels), c.columns)
-    reads = []
-    for kernel_row in range(c.kernel_rows):
-        y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
-        for kernel_column in range(c.kernel_columns):
-            for byte in range(c.runs * config.rows):
-                across = kernel_column * c.kernel_column_step + byte + column * c.column_step
-                x = c.origin_x + across
-                inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
-                address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
-                reads.append(address[inside])
-    yield "scratchpad", np.unique(np.concatenate(reads)), False
+    # Axes: kernel row, kernel column, byte, pixel.
+    kernel_row = np.arange(c.kernel_rows).reshape(-1, 1, 1, 1)
+    kernel_column = np.arange(c.kernel_columns).reshape(-1, 1, 1)
+    byte = np.arange(c.runs * config.rows).reshape(-1, 1)
+    y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
+    across = kernel_column * c.kernel_column_step + byte + column * c.column_step
+    x = c.origin_x + across
+    inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
+    address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
+    touched = np.zeros(config.scratchpad_bytes, np.bool_)
+    touched[address[inside]] = True
+    yield "scratchpad", np.flatnonzero(touched), False
     if c.finish:
         channels = (c.blocks - 1) * config.columns + c.last_channels
         pixel = c.destination + row * c.destination_row_step + column * c.destination_column_step
