@@ -38,6 +38,8 @@ def engine_members(*waits: str) -> dict[str, Any]:
         A command has started that has not completed.
     waiting : Out(1)
         None is under way, and the next awaits other engines.
+    next_index : Out(20)
+        The place in the program of the command that waits.
     halt : In(1)
         Start no command; end what the bus has been promised.
     quiet : Out(1)
@@ -51,6 +53,7 @@ def engine_members(*waits: str) -> dict[str, Any]:
         "completed": Out(COUNT_BITS),
         "busy": Out(1),
         "waiting": Out(1),
+        "next_index": Out(INDEX_BITS),
         "halt": In(1),
         "quiet": Out(1),
         "error": Out(ERROR),

@@ -50,6 +50,7 @@ def _ports(config: Config) -> dict[str, Any]:
         "halt": In(1),
         "busy": Out(1),
         "waiting": Out(1),
+        "next_index": Out(INDEX_BITS),
         "error": Out(ERROR),
         "read": Out(scratchpad.read_signature(config)),
         "write": Out(scratchpad.write_signature(config)),
@@ -82,6 +83,8 @@ class ExecuteEngine(wiring.Component):
         Start nothing new.
     busy, waiting : Out(1)
         There is a command under way; the next one waits for its dependencies, and nothing streams.
+    next_index : Out
+        That command's place in the program.
     error : Out
         A code and the command's index; the engine has stopped until it is reset.
     frozen : In(1)
@@ -145,6 +148,7 @@ class _Core(wiring.Component):
         m.d.comb += [
             self.error.eq(sequencer.error),
             self.waiting.eq(sequencer.waiting),
+            self.next_index.eq(sequencer.next_index),
             self.busy.eq(sequencer.busy),
             sequencer.load_completed.eq(self.load_completed),
             sequencer.store_completed.eq(self.store_completed),

@@ -12,6 +12,7 @@ from .config import Config
 from .engine import ERROR
 from .queue import Queue
 from .registers import ErrorCode
+from .transfer import bits_below, modulo
 
 QUEUE_COMMANDS = 8
 """Commands that wait in each engine's queue."""
@@ -73,14 +74,13 @@ class Fetch(wiring.Component):
         beat = data.StructLayout({"data": 8 * self._bus_bytes, "error": 1})
         m.submodules.buffer = buffer = Queue(shape=beat, depth=depth)
         bus_bits = (self._bus_bytes - 1).bit_length()
-        burst_bits = (self._burst_beats - 1).bit_length()
 
         place = Signal(axi.ADDRESS_BITS - bus_bits)  # of the next beat to ask for
         left = Signal(33)  # beats to ask for
         reserved = Signal(range(depth + 1))  # beats under way or in the buffer
         bursts = Signal(range(MAX_BURSTS + 1))
-        room = self._burst_beats - place[:burst_bits]
-        beats = Signal(burst_bits + 1)
+        room = self._burst_beats - modulo(place, self._burst_beats)
+        beats = Signal(range(self._burst_beats + 1))
         ar, r = self.read.ar, self.read.r
         asked = ar.valid & ar.ready
         answered = r.valid & r.payload.last
@@ -137,13 +137,13 @@ class Fetch(wiring.Component):
     def _split(self, m: Module, beats: Any, free: Any) -> None:
         """A beat holds one or several words."""
         parts = self._bus_bytes // _WORD_BYTES
-        part = Signal(range(parts))
+        part = Signal(bits_below(parts))
         m.d.comb += beats.ready.eq(free & (part == parts - 1))
         with m.If(free):
             m.d.sync += self.o.valid.eq(beats.valid)
             with m.If(beats.valid):
                 m.d.sync += [
-                    part.eq(part + 1),
+                    part.eq(modulo(part + 1, parts)),
                     self.o.payload.word.eq(beats.payload.data.word_select(part, WORD_BITS)),
                     self.o.payload.error.eq(beats.payload.error),
                 ]

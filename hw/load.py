@@ -12,7 +12,7 @@ from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
 from .queue import Queue
 from .registers import ErrorCode
-from .transfer import BurstSplitter, Extent, beats_bits, lane_mask
+from .transfer import BurstSplitter, Extent, beats_bits, lane_mask, modulo
 
 
 def _transfer_layout(config: Config) -> data.StructLayout:
@@ -96,6 +96,7 @@ class LoadEngine(wiring.Component):
         m.d.comb += [
             stopped.eq(self.halt | (self.error.code != ErrorCode.NONE)),
             self.waiting.eq(intake.waiting & ~self.busy),
+            self.next_index.eq(intake.command.payload.index),
             intake.execute_completed.eq(self.execute_completed),
             intake.store_completed.eq(self.store_completed),
         ]
@@ -227,6 +228,7 @@ class _Receiver(wiring.Component):
         bus_bytes = self._config.bus_bytes
         parts = self._config.weight_line_bytes // bus_bytes
         part_bits = (parts - 1).bit_length()
+        here = modulo(place, parts)
         line = self.weights
         value = Signal(8 * bus_bytes, reset_less=True)
         m.d.comb += line.data.eq(value.replicate(parts))
@@ -234,16 +236,15 @@ class _Receiver(wiring.Component):
         with m.If(enable):
             m.d.sync += [value.eq(self.beats.payload.data), line.address.eq(place[part_bits:])]
             for part in range(parts):
-                m.d.sync += line.mask.word_select(part, bus_bytes).eq(Mux(place[:part_bits] == part, mask, 0))
+                m.d.sync += line.mask.word_select(part, bus_bytes).eq(Mux(here == part, mask, 0))
 
     def _write_scratchpad(self, m: Module, enable: Any, place: Any, mask: Any, first: Any, last: Any) -> None:
         """A whole row at a time, so that the execute engine gives way once per row."""
         bus_bytes = self._config.bus_bytes
         parts = self._config.scratchpad_row_bytes // bus_bytes
         part_bits = (parts - 1).bit_length()
-        here = Signal(part_bits)
+        here = modulo(place, parts)
         row = self.scratchpad
-        m.d.comb += here.eq(place)
         m.d.sync += row.enable.eq(enable & (last | (here == parts - 1)))
         with m.If(enable):
             m.d.sync += row.address.eq(place[part_bits:])

@@ -63,6 +63,8 @@ class Scratchpad(wiring.Component):
 
     Members
     -------
+    events : Out
+        The banks are `read`, or take a `write`, in this cycle.
     frozen : Out(1)
         The execute engine must hold still in this cycle and come again with the same read and write.
     read
@@ -83,6 +85,7 @@ class Scratchpad(wiring.Component):
         row = config.scratchpad_row_bytes
         super().__init__(
             {
+                "events": Out(Signature({"read": Out(1), "write": Out(1)})),
                 "frozen": Out(1),
                 "read": In(read_signature(config)),
                 "write": In(write_signature(config)),
@@ -109,6 +112,10 @@ class Scratchpad(wiring.Component):
         writing = Signal()
         m.d.comb += self.frozen.eq((self.store.enable & reading) | (self.load.enable & writing))
         moving = ~self.frozen
+        m.d.comb += [
+            self.events.read.eq(self.store.enable | (reading & moving)),
+            self.events.write.eq(self.load.enable | writing),
+        ]
 
         # An access that begins in the odd bank continues in the even bank one row further down.
         read_row = self.read.address[place_bits + 1 :][:row_bits]

@@ -59,7 +59,7 @@ class Sequencer(wiring.Component):
         Take no further command.
     outside, outside_index : In
         An output of this command does not fall into the scratchpad.
-    busy, waiting, error : Out
+    busy, waiting, next_index, error : Out
         As the engine's.
     weights, parameter_row, weight_zero_point : Out
         `ISSUE_LATENCY` cycles after its slot, the read of a row of weights or, with `parameter_row`, of parameters.
@@ -82,6 +82,7 @@ class Sequencer(wiring.Component):
                 "outside_index": In(INDEX_BITS),
                 "busy": Out(1),
                 "waiting": Out(1),
+                "next_index": Out(INDEX_BITS),
                 "error": Out(ERROR),
                 "weights": Out(weights.read_signature(config)),
                 "parameter_row": Out(1),
@@ -167,6 +168,7 @@ class Sequencer(wiring.Component):
             able.eq(full & room & ~entering & ~self.halt & (self.error.code == ErrorCode.NONE)),
             self._take.eq(able & dependencies & legal & fits),
             self.waiting.eq(able & ~dependencies & ~self._streaming),
+            self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
         ]
         with m.If(self._take):

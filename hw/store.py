@@ -13,7 +13,7 @@ from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
 from .queue import Queue
 from .registers import ErrorCode
-from .transfer import BurstSplitter, Extent, beats_bits, lane_mask
+from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
 
 ROWS = 4
 """Scratchpad rows that are on their way or in use at once: a row that is a beat is in use for three cycles."""
@@ -28,8 +28,9 @@ def _scratchpad_signature(config: Config) -> Signature:
     return Signature({"enable": Out(1), "address": Out(address_bits), "data": In(8 * row)})
 
 
-def _part_bits(config: Config) -> int:
-    return (config.scratchpad_row_bytes // config.bus_bytes - 1).bit_length()
+def _parts(config: Config) -> int:
+    """Beats in a row."""
+    return config.scratchpad_row_bytes // config.bus_bytes
 
 
 def _transfer_layout(config: Config) -> data.StructLayout:
@@ -37,8 +38,8 @@ def _transfer_layout(config: Config) -> data.StructLayout:
     lane_bits = (config.bus_bytes - 1).bit_length()
     return data.StructLayout(
         {
-            "place": (config.burst_beats - 1).bit_length(),  # of the first beat in its aligned burst
-            "part": _part_bits(config),  # and in its row
+            "place": bits_below(config.burst_beats),  # of the first beat in its aligned burst
+            "part": bits_below(_parts(config)),  # and in its row
             "beats": beats_bits(config),
             "first_lane": lane_bits,
             "last_lane": lane_bits,
@@ -94,6 +95,7 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             stopped.eq(self.halt | (self.error.code != ErrorCode.NONE)),
             self.waiting.eq(intake.waiting & ~self.busy),
+            self.next_index.eq(intake.command.payload.index),
             intake.load_completed.eq(self.load_completed),
             intake.execute_completed.eq(self.execute_completed),
         ]
@@ -124,9 +126,9 @@ class StoreEngine(wiring.Component):
             splitter.i.payload.place.eq(extent.place),
             splitter.i.payload.beats.eq(extent.beats),
             sender.i.valid.eq(started),
-            sender.i.payload.row.eq(command.address >> (len(transfer.first_lane) + len(transfer.part))),
-            transfer.place.eq(extent.place),
-            transfer.part.eq(command.address >> len(transfer.first_lane)),
+            sender.i.payload.row.eq(command.address >> (config.scratchpad_row_bytes - 1).bit_length()),
+            transfer.place.eq(modulo(extent.place, config.burst_beats)),
+            transfer.part.eq(modulo(command.address[len(transfer.first_lane) :], _parts(config))),
             transfer.beats.eq(extent.beats),
             transfer.first_lane.eq(extent.first_lane),
             transfer.last_lane.eq(extent.last_lane),
@@ -235,7 +237,7 @@ class Sender(wiring.Component):
         """Asks for the rows of one transfer after the other."""
         config = self._config
         i = self.i.payload
-        parts = config.scratchpad_row_bytes // config.bus_bytes
+        parts = _parts(config)
         left = Signal(range(config.scratchpad_bytes // config.bus_bytes + 2 * parts), reset_less=True)  # in beats
         reading = Signal()
         m.d.comb += [
@@ -264,6 +266,7 @@ class Sender(wiring.Component):
         last = Signal()
         moving = Signal()
         released = Signal()
+        parts = _parts(config)
         promised = Signal(range(config.outstanding_bursts * config.burst_beats + 1))
         head = Signal(range(ROWS))
         beat = self.beats.payload
@@ -272,7 +275,7 @@ class Sender(wiring.Component):
             row.addr.eq(head),
             last.eq(transfer.beats == 1),
             moving.eq(sending & (arrived != 0) & (promised != 0) & free),
-            released.eq(moving & (last | transfer.part.all())),
+            released.eq(moving & (last | (transfer.part == parts - 1))),
             queue.o.ready.eq(~sending | (moving & last)),
         ]
         with m.If(free):
@@ -281,9 +284,9 @@ class Sender(wiring.Component):
             m.d.sync += [
                 beat.data.eq(row.data.word_select(transfer.part, 8 * config.bus_bytes)),
                 beat.strobe.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
-                beat.last.eq(last | transfer.place.all()),
-                transfer.place.eq(transfer.place + 1),
-                transfer.part.eq(transfer.part + 1),
+                beat.last.eq(last | (transfer.place == config.burst_beats - 1)),
+                transfer.place.eq(modulo(transfer.place + 1, config.burst_beats)),
+                transfer.part.eq(modulo(transfer.part + 1, parts)),
                 transfer.beats.eq(transfer.beats - 1),
                 first.eq(0),
             ]

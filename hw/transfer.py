@@ -65,6 +65,16 @@ class Extent:
         )
 
 
+def bits_below(count: int) -> int:
+    """Width of the numbers below `count`, but at least 1: Verilog has no signals of no bits."""
+    return max(1, (count - 1).bit_length())
+
+
+def modulo(value: Any, count: int) -> Any:
+    """`value` modulo a power of two, `bits_below(count)` wide."""
+    return value[: bits_below(count)] if count > 1 else Const(0, 1)
+
+
 def lane_mask(lanes: int, first: Any, first_lane: Any, last: Any, last_lane: Any) -> Any:
     """The lanes of a beat that count: from `first_lane` on if it is the first, up to `last_lane` if it is the last.
 
@@ -117,7 +127,7 @@ class BurstSplitter(wiring.Component):
         m = Module()
         place = Signal.like(self.i.payload.place, reset_less=True)
         left = Signal.like(self.i.payload.beats, reset_less=True)
-        room = self._burst_beats - place[: (self._burst_beats - 1).bit_length()]
+        room = self._burst_beats - modulo(place, self._burst_beats)
         o = self.o.payload
         m.d.comb += [
             self.i.ready.eq(~self.o.valid),

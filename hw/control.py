@@ -1,0 +1,320 @@
+"""Control: the host's registers, and the course of a run."""
+
+import enum
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, Signature
+
+from . import axi
+from .commands import COUNT_BITS, INDEX_BITS
+from .config import Config
+from .engine import ERROR
+from .registers import (
+    ADDRESS_BITS,
+    COUNTERS,
+    IDENTITY,
+    REGISTERS,
+    VERSION,
+    Access,
+    Control,
+    ErrorCode,
+    Interrupt,
+    Status,
+    configuration_hash,
+)
+
+ENGINES = ("load", "execute", "store")
+
+PATIENCE = 256
+"""Cycles without any progress after which the machine gives up: more than the longest pipeline has stages."""
+
+_COPIED = tuple(f"{name}_commands".upper() for name in ENGINES)
+
+EVENTS = tuple(name.lower() for name in COUNTERS if name != "CYCLES" and name not in _COPIED)
+"""What the machine tells the counters: each one cycle high for each thing counted."""
+
+
+class RegisterFile(wiring.Component):
+    """The register map on an AXI4-Lite port.
+
+    A write takes effect in the cycle after its address and data are both there; a read is answered in the cycle after
+    its address is. There is no error response: what is not mapped reads as 0, and writes to it have no effect.
+
+    Members
+    -------
+    host : In(LiteChannels)
+    locked : In(1)
+        Settings cannot be written.
+    identity, ... : In(32) or Out(32)
+        One member per register, by its name. What the host reads is an input, but for the registers that hold what the
+        host wrote, which are outputs. Commands are outputs, whose bits are high for one cycle.
+    interrupt_status_clear, ... : Out(32)
+        One member per register that the host clears: the bits to clear, for one cycle.
+    """
+
+    def __init__(self) -> None:
+        members: dict[str, Any] = {"host": In(axi.LiteChannels(ADDRESS_BITS)), "locked": In(1)}
+        for register in REGISTERS.values():
+            name = register.name.lower()
+            members[name] = In(32) if register.access in (Access.READ, Access.CLEAR) else Out(32)
+            if register.access is Access.CLEAR:
+                members[f"{name}_clear"] = Out(32)
+        super().__init__(members)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        self._elaborate_writes(m)
+        self._elaborate_reads(m)
+        return m
+
+    def _elaborate_writes(self, m: Module) -> None:
+        aw, w, b = self.host.aw, self.host.w, self.host.b
+        accept = Signal()
+        m.d.comb += [
+            accept.eq(aw.valid & w.valid & ~b.valid),
+            aw.ready.eq(accept),
+            w.ready.eq(accept),
+            b.payload.eq(axi.OKAY),
+        ]
+        m.d.sync += b.valid.eq(accept | (b.valid & ~b.ready))
+        mask = Cat(strobe.replicate(8) for strobe in w.payload.strobe)
+        written = w.payload.data & mask
+        word = aw.payload[2:]
+        for register in REGISTERS.values():
+            name = register.name.lower()
+            hit = accept & (word == register.offset // 4)
+            held = getattr(self, name)
+            if register.access is Access.COMMAND:
+                m.d.sync += held.eq(Mux(hit, written, 0))
+            elif register.access is Access.CLEAR:
+                m.d.sync += getattr(self, f"{name}_clear").eq(Mux(hit, written, 0))
+            elif register.access is not Access.READ:
+                allowed = hit & ~self.locked if register.access is Access.SETTING else hit
+                with m.If(allowed):
+                    m.d.sync += held.eq((held & ~mask) | written)
+
+    def _elaborate_reads(self, m: Module) -> None:
+        ar, r = self.host.ar, self.host.r
+        m.d.comb += [ar.ready.eq(~r.valid), r.payload.response.eq(axi.OKAY)]
+        with m.If(r.valid):
+            m.d.sync += r.valid.eq(~r.ready)
+        with m.Elif(ar.valid):
+            m.d.sync += r.valid.eq(1)
+            with m.Switch(ar.payload[2:]):
+                for register in REGISTERS.values():
+                    if register.access is not Access.COMMAND:
+                        with m.Case(register.offset // 4):
+                            m.d.sync += r.payload.data.eq(getattr(self, register.name.lower()))
+                with m.Default():
+                    m.d.sync += r.payload.data.eq(0)
+
+
+class _State(enum.Enum):
+    """Where a run is."""
+
+    IDLE = 0
+    LAUNCH = 1
+    RUN = 2
+    DRAIN = 3
+
+
+class ControlUnit(wiring.Component):
+    """Starts the machine, sees how it ends, and counts.
+
+    All else is held in reset while the machine is idle. A run begins with one cycle of `start`. It is done when the
+    program has passed and each engine has completed what it was handed; `STATUS` says so three cycles after the last
+    completion. On an error, or a reset by the host, the machine is halted until no bus transaction is under way.
+
+    Of errors in one cycle, that of the load engine is reported before those of the execute engine, the store engine
+    and the dispatcher. If no engine does anything for `PATIENCE` cycles, and some wait, the error is a deadlock.
+
+    Members
+    -------
+    host : In(LiteChannels)
+    interrupt : Out(1)
+    program_address, program_words, base_address : Out(32)
+        What the host set; constant during a run.
+    start : Out(1)
+    halt : Out(1)
+        Begin nothing new, end what the bus was promised.
+    idle : Out(1)
+        Reset everything.
+    finished, stalled : In(1)
+        The dispatcher's.
+    quiet : In(1)
+        No bus transaction is under way.
+    load, execute, store
+        Of each engine: how many commands it was given (`dispatched`) and has `completed`, its `error`, whether it is
+        `busy` or `waiting`, and the `next_index` of the command with which it waits.
+    dispatch_error : In(ERROR)
+    events : In
+        A bit per counter.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        engine = Signature(
+            {
+                "dispatched": Out(COUNT_BITS),
+                "completed": Out(COUNT_BITS),
+                "error": Out(ERROR),
+                "busy": Out(1),
+                "waiting": Out(1),
+                "next_index": Out(INDEX_BITS),
+            }
+        )
+        super().__init__(
+            {
+                "host": In(axi.LiteChannels(ADDRESS_BITS)),
+                "interrupt": Out(1),
+                "program_address": Out(32),
+                "program_words": Out(32),
+                "base_address": Out(32),
+                "start": Out(1),
+                "halt": Out(1),
+                "idle": Out(1),
+                "finished": In(1),
+                "stalled": In(1),
+                "quiet": In(1),
+                **{name: In(engine) for name in ENGINES},
+                "dispatch_error": In(ERROR),
+                "events": In(Signature({name: Out(1) for name in EVENTS})),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.registers = registers = RegisterFile()
+        wiring.connect(m, wiring.flipped(self.host), registers.host)
+        state = Signal(_State)
+        error = Signal(ERROR)
+        command = registers.control
+        begin = Signal()
+        m.d.comb += [
+            begin.eq(((command & Control.START) != 0) & ((command & Control.RESET) == 0) & self.idle),
+            self.idle.eq(state == _State.IDLE),
+            self.start.eq(state == _State.LAUNCH),
+            self.halt.eq(state == _State.DRAIN),
+            registers.locked.eq(~self.idle),
+            registers.identity.eq(IDENTITY),
+            registers.version.eq(VERSION),
+            registers.configuration.eq(configuration_hash(self._config)),
+            registers.error.eq(error.code),
+            registers.error_command.eq(error.index),
+        ]
+        for name in ("program_address", "program_words", "base_address"):
+            m.d.comb += getattr(self, name).eq(getattr(registers, name))
+        self._elaborate_run(m, registers, state, error, begin)
+        self._elaborate_counters(m, registers, begin)
+        return m
+
+    def _elaborate_run(self, m: Module, registers: RegisterFile, state: Any, error: Any, begin: Any) -> None:
+        """The course of a run, from one idle state to the next."""
+        reset = (registers.control & Control.RESET) != 0
+        resetting = Signal()
+        done = Signal()
+        interrupts = Signal(len(Interrupt))
+        first = self._first_error(m)
+        complete = self._complete(m, state)
+        over = (state == _State.DRAIN) & self.quiet
+        failed = Signal()
+
+        with m.Switch(state):
+            with m.Case(_State.IDLE):
+                m.d.sync += resetting.eq(0)
+                with m.If(begin):
+                    m.d.sync += [state.eq(_State.LAUNCH), done.eq(0), failed.eq(0), error.eq(0)]
+                with m.Elif(reset):
+                    m.d.sync += [done.eq(0), failed.eq(0), error.eq(0), interrupts.eq(0)]
+            with m.Case(_State.LAUNCH):
+                m.d.sync += state.eq(_State.RUN)
+            with m.Case(_State.RUN):
+                with m.If(first.code != ErrorCode.NONE):
+                    m.d.sync += [error.eq(first), state.eq(_State.DRAIN)]
+                with m.Elif(complete):
+                    m.d.sync += [done.eq(1), interrupts.eq(interrupts | Interrupt.DONE), state.eq(_State.IDLE)]
+            with m.Case(_State.DRAIN), m.If(self.quiet):
+                m.d.sync += state.eq(_State.IDLE)
+                with m.If(resetting | reset):
+                    m.d.sync += [error.eq(0), interrupts.eq(0)]
+                with m.Else():
+                    m.d.sync += [failed.eq(1), interrupts.eq(interrupts | Interrupt.ERROR)]
+        with m.If(reset & ~self.idle & ~over):
+            m.d.sync += [resetting.eq(1), done.eq(0), state.eq(_State.DRAIN)]
+        with m.If(registers.interrupt_status_clear != 0):
+            m.d.sync += interrupts.eq(interrupts & ~registers.interrupt_status_clear)
+
+        m.d.sync += self.interrupt.eq((interrupts & registers.interrupt_enable).any())
+        place = {flag: flag.bit_length() - 1 for flag in Status}
+        m.d.comb += [
+            registers.interrupt_status.eq(interrupts),
+            registers.status[place[Status.BUSY]].eq(~self.idle),
+            registers.status[place[Status.DONE]].eq(done),
+            registers.status[place[Status.ERROR]].eq(failed),
+        ]
+
+    def _complete(self, m: Module, state: Any) -> Any:
+        """Whether everything has been handed out and done."""
+        finished = Signal()
+        equal = Signal(len(ENGINES))
+        m.d.sync += finished.eq(self.finished & (state == _State.RUN))
+        for place, name in enumerate(ENGINES):
+            engine = getattr(self, name)
+            m.d.sync += equal[place].eq(engine.dispatched == engine.completed)
+        return finished & equal.all()
+
+    def _first_error(self, m: Module) -> Any:
+        """The error to report, if any."""
+        first = Signal(ERROR)
+        engines = [getattr(self, name) for name in ENGINES]
+        # An engine that waits may call that busy.
+        still = Signal()
+        patience = Signal(range(PATIENCE))
+        m.d.comb += still.eq(
+            self.stalled
+            & Cat(engine.waiting for engine in engines).any()
+            & Cat(engine.waiting | ~engine.busy for engine in engines).all()
+        )
+        with m.If(still):
+            m.d.sync += patience.eq(patience + 1)
+        with m.Elif(patience != 0):
+            m.d.sync += patience.eq(0)
+
+        sources = [*(engine.error for engine in engines), self.dispatch_error]
+        with m.If(still & (patience == PATIENCE - 1)):
+            m.d.comb += [first.code.eq(ErrorCode.DEADLOCK), first.index.eq(_oldest(engines))]
+        for source in reversed(sources):
+            with m.If(source.code != ErrorCode.NONE):
+                m.d.comb += first.eq(source)
+        return first
+
+    def _elaborate_counters(self, m: Module, registers: RegisterFile, begin: Any) -> None:
+        happens: Mapping[str, Any] = {
+            "CYCLES": ~self.idle,
+            **{name: getattr(self.events, name.lower()) for name in COUNTERS if name.lower() in EVENTS},
+        }
+        for name, event in happens.items():
+            counter = Signal(32, name=name.lower())
+            m.d.comb += getattr(registers, name.lower()).eq(counter)
+            with m.If(begin):
+                m.d.sync += counter.eq(0)
+            with m.Elif(event & ~self.idle):
+                m.d.sync += counter.eq(counter + 1)
+        for name, register in zip(ENGINES, _COPIED, strict=True):
+            count = Signal(COUNT_BITS, name=register.lower())
+            m.d.comb += getattr(registers, register.lower()).eq(count)
+            with m.If(~self.idle):
+                m.d.sync += count.eq(getattr(self, name).completed)
+
+
+def _oldest(engines: Any) -> Any:
+    """The smallest index of the commands with which engines wait."""
+
+    def older(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
+        return a[0] | b[0], Mux(a[0] & (~b[0] | (a[1] < b[1])), a[1], b[1])
+
+    return reduce(older, ((engine.waiting, engine.next_index) for engine in engines))[1]
