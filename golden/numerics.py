@@ -14,8 +14,9 @@ Integer-Arithmetic-Only Inference" (2018), section 2.2.
 from __future__ import annotations
 
 import enum
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,9 @@ Wide = npt.NDArray[np.int64]
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
-# Elements per block in `Requantization.apply`: the int64 temporaries of one block stay in a core's second-level cache.
-_BLOCK = 1 << 14
+# Elements per block in `Requantization.apply`, so that its temporaries stay in a core's second-level cache, and per
+# table of parameters, which a block reads many times.
+_BLOCK, _TABLE = 1 << 16, 1 << 12
 
 
 class Rounding(enum.Enum):
@@ -154,9 +156,9 @@ def rounding_divide_by_pot(x: npt.ArrayLike, exponent: npt.ArrayLike) -> Wide:
     """
     x = np.asarray(x, np.int64)
     exponent = np.asarray(exponent, np.int64)
-    mask = (np.int64(1) << exponent) - 1
-    threshold = (mask >> 1) + (x < 0)
-    result: npt.NDArray[np.int64] = (x >> exponent) + ((x & mask) > threshold)
+    # A half goes up, and for negative numbers one less than a half; nothing where nothing is shifted.
+    half = (np.int64(1) << exponent) >> 1
+    result: Wide = (x + (half - ((x < 0) & (exponent > 0)))) >> exponent
     return result
 
 
@@ -194,15 +196,15 @@ def multiply_by_quantized_multiplier(
         reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
         result = (x * reduced + (np.int64(1) << (14 - shift))) >> (15 - shift)
         return result
-    left = (x << np.maximum(shift, 0)).astype(np.int32) if np.any(shift > 0) else x
+    if rounding not in (Rounding.DOUBLE, Rounding.DOUBLE_UP):
+        raise ValueError(f"rounding is {rounding}; expected a fixed-point one")
+    left = (x << np.maximum(shift, 0)).astype(np.int32) if shift.max(initial=0) > 0 else x
     high = saturating_rounding_doubling_high_mul(left, multiplier)
     right = np.maximum(-shift, 0)
     if rounding is Rounding.DOUBLE:
         return rounding_divide_by_pot(high, right)
-    if rounding is Rounding.DOUBLE_UP:
-        result = (high + ((np.int64(1) << right) >> 1)) >> right
-        return result
-    raise ValueError(f"rounding is {rounding}; expected a fixed-point one")
+    result = (high + ((np.int64(1) << right) >> 1)) >> right
+    return result
 
 
 def round_half_away(x: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
@@ -329,22 +331,27 @@ class Requantization:
         -------
         int64, of the accumulator's shape.
         """
-        if self.rounding is Rounding.FLOAT32:
-            product = np.asarray(accumulator).astype(np.float32) * self.scale.astype(np.float32)
-            return np.rint(product).astype(np.int64)
-        if self.rounding is Rounding.FLOAT64:
-            return round_half_away(np.asarray(accumulator, np.float64) * self.scale).astype(np.int64)
-        return multiply_by_quantized_multiplier(accumulator, self.multiplier, self.shift, rounding=self.rounding)
+        return self._rounded(np.asarray(accumulator), slice(None))
 
-    def apply(self, accumulator: npt.ArrayLike, dtype: npt.DTypeLike = np.int32) -> Integers:
+    def apply(
+        self,
+        accumulator: npt.ArrayLike,
+        dtype: npt.DTypeLike = np.int32,
+        *,
+        bias: npt.NDArray[np.integer[Any]] | None = None,
+    ) -> Integers:
         """The quantized outputs.
 
         Parameters
         ----------
         accumulator
-            Integers of shape `(..., channels)`, in the range of int32 (of 48 bits for `Rounding.REDUCED`).
+            Of shape `(..., channels)`, in the range of int32 (of 48 bits for `Rounding.REDUCED`). Integers in any type:
+            float32 accumulators whose values are integers up to 2^24 are requantized the fastest.
         dtype
             The type to return them in.
+        bias
+            Integers of shape `(channels,)` that are added to the accumulators first. For float32 accumulators, the sums
+            must stay within 2^24 too.
 
         Returns
         -------
@@ -352,11 +359,126 @@ class Requantization:
         """
         accumulator = np.asarray(accumulator)
         result = np.empty(accumulator.shape, dtype)
-        channels = accumulator.shape[-1] if accumulator.ndim else 1
-        rows, outputs = accumulator.reshape(-1, channels), result.reshape(-1, channels)
-        step = max(1, _BLOCK // max(1, channels))
-        for start in range(0, len(rows), step):
-            block = self.rounded(rows[start : start + step])
-            block += self.zero_point
-            outputs[start : start + step] = np.clip(block, self.minimum, self.maximum)
+        flat, outputs = accumulator.reshape(-1), result.reshape(-1)
+        channels = max(1, accumulator.shape[-1]) if accumulator.ndim else 1
+        tables = _Tables(self, channels, flat.size, None if bias is None else bias.astype(accumulator.dtype))
+        fast = accumulator.dtype == np.float32 and tables.fast
+        for part in tables.parts(flat.size):
+            width = min(tables.size, part.stop - part.start)
+            block, target = flat[part].reshape(-1, width), outputs[part].reshape(-1, width)
+            if tables.bias is not None:
+                block = block + tables.bias[:width]
+            if not (fast and tables.requantize_floats(block, target)):
+                target[...] = tables.requantize(block.reshape(-1, channels)).reshape(-1, width)
         return result
+
+    @functools.cached_property
+    def _float_parameters(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """For `_Tables`: the factor, and the distance to an integer within which `rint` is certain; None if never."""
+        wide = max(abs(self.minimum), abs(self.maximum)) > 255
+        if wide or self.rounding is Rounding.REDUCED or int(self.shift.max(initial=0)) > 0:
+            return None
+        scale, moved = self.scale, np.zeros(self.scale.size)
+        if self.rounding not in (Rounding.FLOAT32, Rounding.FLOAT64):
+            scale = np.ldexp(self.multiplier.astype(np.float64), self.shift - 31)
+        if self.rounding in (Rounding.DOUBLE, Rounding.DOUBLE_UP):
+            moved = np.ldexp(0.5, self.shift)
+        return scale.astype(np.float32), (0.5 - moved - 2.0**-12).astype(np.float32)
+
+    def _rounded(self, accumulator: npt.NDArray[Any], channel: slice | npt.NDArray[np.intp]) -> Wide:
+        """`rounded`, for accumulators that belong to these channels."""
+        if self.rounding is Rounding.FLOAT32:
+            return np.rint(accumulator.astype(np.float32) * self.scale[channel].astype(np.float32)).astype(np.int64)
+        if self.rounding is Rounding.FLOAT64:
+            return round_half_away(accumulator.astype(np.float64) * self.scale[channel]).astype(np.int64)
+        q, s = self.multiplier[channel], self.shift[channel]
+        return multiply_by_quantized_multiplier(accumulator, q, s, rounding=self.rounding)
+
+
+class _Tables:
+    """The parameters of a requantization, repeated for some thousand elements, and the two ways to use them.
+
+    Most results do not depend on how ties are rounded. With y the exact product `accumulator * q * 2^(s - 31)`, every
+    rounding gives an integer within 1/2 + d of y: the first rounding of DOUBLE and DOUBLE_UP moves it by at most
+    d = 2^(s - 1), half a unit s <= 0 places to the left; the others have d = 0. So where y is further than d from a
+    tie, all agree with `rint(y)`. In float32, y is off by less than 2^-13 for |y| < 1024; what is larger is clamped in
+    any case, since outputs have 8 bits. The few elements within `d + 2^-12` of a tie are left to integer arithmetic.
+    For FLOAT32, `rint(y)` in float32 is the definition itself.
+    """
+
+    def __init__(self, r: Requantization, channels: int, elements: int, bias: npt.NDArray[Any] | None) -> None:
+        self.requantization = r
+        self.channels = channels
+        self.size = _table_pixels(elements // channels, max(1, _TABLE // channels)) * channels
+        self.fast = r._float_parameters is not None
+        vectors = [] if r._float_parameters is None else list(r._float_parameters)
+        if bias is not None:
+            vectors.append(bias)
+        repeated = _repeated(vectors, channels, self.size)
+        self.bias = repeated.pop() if bias is not None else None
+        if self.fast:
+            self.factor, self.certain = repeated
+            # numpy takes the extremes of two vectors much faster than those of a vector and a number.
+            self.low = np.full(self.size, r.minimum, np.float32)
+            self.high = np.full(self.size, r.maximum, np.float32)
+
+    def parts(self, elements: int) -> Iterator[slice]:
+        """Cuts a number of elements into blocks of whole tables, and a last one of less than a table."""
+        step = max(1, _BLOCK // self.size) * self.size
+        whole = elements // self.size * self.size
+        for start in range(0, whole, step):
+            yield slice(start, min(start + step, whole))
+        if whole < elements:
+            yield slice(whole, elements)
+
+    def requantize(self, accumulator: npt.NDArray[Any]) -> Wide:
+        """The outputs of accumulators of the shape (pixels, channels)."""
+        r = self.requantization
+        rounded = r.rounded(accumulator)
+        rounded += r.zero_point
+        clamped: Wide = np.clip(rounded, r.minimum, r.maximum)
+        return clamped
+
+    def requantize_floats(self, accumulator: npt.NDArray[np.float32], target: npt.NDArray[Any]) -> bool:
+        """Write the outputs of (rows, elements); False, and nothing, where too many are close to a tie."""
+        r, width = self.requantization, accumulator.shape[1]
+        product = accumulator * self.factor[:width]
+        nearest = np.rint(product)
+        close = None
+        if r.rounding is not Rounding.FLOAT32:
+            product -= nearest
+            np.abs(product, out=product)
+            close = np.flatnonzero(product >= self.certain[:width])
+            if close.size > accumulator.size // 4:
+                return False
+        nearest += np.float32(r.zero_point)
+        np.maximum(nearest, self.low[:width], out=nearest)
+        np.minimum(nearest, self.high[:width], out=nearest)
+        target[...] = nearest
+        if close is not None and close.size:
+            channel = close % self.channels if r.scale.size > 1 else np.zeros(1, np.intp)
+            rounded = r._rounded(accumulator.reshape(-1)[close], channel)
+            target.reshape(-1)[close] = np.minimum(np.maximum(rounded + r.zero_point, r.minimum), r.maximum)
+        return True
+
+
+def _table_pixels(pixels: int, most: int) -> int:
+    """How many pixels a table holds: at most `most`, and if possible a divisor of `pixels`, so that nothing is left."""
+    if pixels <= most:
+        return max(1, pixels)
+    return next((n for n in range(most, most // 4, -1) if pixels % n == 0), most)
+
+
+def _repeated(vectors: list[npt.NDArray[Any]], channels: int, size: int) -> list[npt.NDArray[Any]]:
+    """Vectors of one or of `channels` elements, repeated up to a size, by copies that double."""
+    if not vectors:
+        return []
+    result = np.empty((len(vectors), size), np.result_type(*vectors))
+    for row, values in zip(result, vectors, strict=True):
+        row[:channels] = values
+    done = channels
+    while done < size:
+        more = min(done, size - done)
+        result[:, done : done + more] = result[:, :more]
+        done += more
+    return list(result)

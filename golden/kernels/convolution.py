@@ -9,24 +9,19 @@ Taps outside the image contribute nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Operator
 from .node import Array, Evaluate, Node, kernel
-from .product import (
-    accumulator_bound,
-    check_accumulator,
-    check_types,
-    exact_float,
-    operands_of,
-    requantization_of,
-)
-from .windows import Axis, axes_of, pad_image
+from .product import check_accumulator, check_types, float_product, requantization_of
+from .windows import Axis, axes_of
 
-# Rows of an im2col matrix at a time: what one block needs stays in the last-level cache.
-_BLOCK_BYTES = 1 << 20
+# What the rows of one block need, so that it stays in a cache.
+_BLOCK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -106,54 +101,65 @@ def conv_2d(node: Node) -> Evaluate:
     check_types(node)
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
-    requantization, operands = requantization_of(node), operands_of(node)
-    bound = accumulator_bound(node)
-    kind = exact_float(bound)
+    requantization, product = requantization_of(node), float_product(node)
+    zero_point = node.quantization(node.input(0))[1]
     groups, each = geometry.groups, geometry.output_channels // geometry.groups
-    centered = operands.weights.astype(np.int64) - operands.weights_zero_point
-    # One matrix (taps, outputs of the group) for each group.
-    matrices = [
-        np.ascontiguousarray(centered[g * each : (g + 1) * each].reshape(each, -1).T, kind) for g in range(groups)
-    ]
+    columns = geometry.horizontal.outputs
 
     def evaluate(x: Array, *_: Array) -> tuple[Array]:
-        vertical, horizontal = geometry.vertical, geometry.horizontal
-        image = pad_image(x, vertical, horizontal, operands.input_zero_point, kind)
-        image -= operands.input_zero_point
         output = np.empty(geometry.output_shape, node.output.dtype)
-        rows = _rows_per_block(geometry, image.itemsize)
-        for n in range(geometry.batch):
-            for top in range(0, vertical.outputs, rows):
-                bottom = min(top + rows, vertical.outputs)
-                accumulator = np.empty((bottom - top, horizontal.outputs, geometry.output_channels), np.int64)
-                for g, matrix in enumerate(matrices):
-                    patches = _patches(image[n], geometry, g, top, bottom)
-                    accumulator[..., g * each : (g + 1) * each] = (patches @ matrix).reshape(
-                        *accumulator.shape[:2], each
-                    )
-                accumulator += operands.bias
-                check_accumulator(node, accumulator, bound)
-                output[n, top:bottom] = requantization.apply(accumulator, output.dtype)
+        # One matrix (outputs of the group, taps) for each group.
+        matrices = product.weights().reshape(groups, each, -1)
+        for n, rows in _blocks(geometry, geometry.taps + geometry.output_channels, product.kind):
+            strip = _strip(x[n], geometry, rows, zero_point, product.kind)
+            sums = np.empty(((rows.stop - rows.start) * columns, geometry.output_channels), product.kind)
+            for g, matrix in enumerate(matrices):
+                np.matmul(_patches(strip, geometry, g, rows), matrix.T, out=sums[:, g * each : (g + 1) * each])
+            check_accumulator(node, sums, product.bias, product.bound)
+            outputs = requantization.apply(sums, output.dtype, bias=product.bias)
+            output[n, rows] = outputs.reshape(-1, columns, geometry.output_channels)
         return (output,)
 
     return evaluate
 
 
-def _rows_per_block(geometry: ConvolutionGeometry, itemsize: int) -> int:
-    row = geometry.horizontal.outputs * (geometry.taps + geometry.output_channels) * itemsize
-    return max(1, _BLOCK_BYTES // row)
+def _blocks(geometry: ConvolutionGeometry, pixel: int, kind: type[np.floating[Any]]) -> Iterator[tuple[int, slice]]:
+    """Images and their output rows, in blocks that stay in a cache; an output pixel needs `pixel` values."""
+    row = max(1, geometry.horizontal.outputs * pixel * np.dtype(kind).itemsize)
+    step = max(1, _BLOCK_BYTES // row)
+    for n in range(geometry.batch):
+        for top in range(0, geometry.vertical.outputs, step):
+            yield n, slice(top, min(top + step, geometry.vertical.outputs))
 
 
-def _patches(image: Array, geometry: ConvolutionGeometry, group: int, top: int, bottom: int) -> Array:
-    """The im2col matrix (pixels, taps) of output rows `top` to `bottom` of a padded image (height, width, channels)."""
+def _strip(
+    image: Array, geometry: ConvolutionGeometry, rows: slice, zero_point: int, kind: type[np.floating[Any]]
+) -> Array:
+    """What output rows need of an image (height, width, channels), as floats, with zero points around it."""
+    vertical, horizontal = geometry.vertical, geometry.horizontal
+    first = rows.start * vertical.stride - vertical.before
+    last = (rows.stop - 1) * vertical.stride - vertical.before + (vertical.kernel - 1) * vertical.dilation + 1
+    inside = image[max(first, 0) : min(last, vertical.size)]
+    if inside.shape[0] == last - first and not (horizontal.before or horizontal.after):
+        return inside.astype(kind)
+    width = horizontal.before + horizontal.size + horizontal.after
+    strip = np.full((last - first, width, geometry.input_channels), zero_point, kind)
+    top = max(-first, 0)
+    strip[top : top + inside.shape[0], horizontal.before : horizontal.before + horizontal.size] = inside
+    return strip
+
+
+def _patches(strip: Array, geometry: ConvolutionGeometry, group: int, rows: slice) -> Array:
+    """The im2col matrix (pixels, taps) of a strip."""
     vertical, horizontal = geometry.vertical, geometry.horizontal
     channels = geometry.input_channels // geometry.groups
-    first = top * vertical.stride
-    part = image[first:, :, group * channels : (group + 1) * channels]
+    part = strip[:, :, group * channels : (group + 1) * channels]
+    if vertical.kernel == horizontal.kernel == 1:
+        return part[:: vertical.stride, :: horizontal.stride].reshape(-1, channels)
     down, right, deep = part.strides
     windows = np.lib.stride_tricks.as_strided(
         part,
-        (bottom - top, horizontal.outputs, vertical.kernel, horizontal.kernel, channels),
+        (rows.stop - rows.start, horizontal.outputs, vertical.kernel, horizontal.kernel, channels),
         (
             down * vertical.stride,
             right * horizontal.stride,
@@ -163,7 +169,7 @@ def _patches(image: Array, geometry: ConvolutionGeometry, group: int, top: int, 
         ),
         writeable=False,
     )
-    return windows.reshape((bottom - top) * horizontal.outputs, -1)
+    return windows.reshape((rows.stop - rows.start) * horizontal.outputs, -1)
 
 
 @kernel("DEPTHWISE_CONV_2D")
@@ -172,24 +178,41 @@ def depthwise_conv_2d(node: Node) -> Evaluate:
     check_types(node)
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
-    multiplier = geometry.output_channels // geometry.input_channels
-    requantization, operands = requantization_of(node), operands_of(node)
-    bound = accumulator_bound(node)
-    kind = exact_float(bound)
-    weights = (operands.weights[0].astype(np.int64) - operands.weights_zero_point).astype(kind)
+    vertical, horizontal = geometry.vertical, geometry.horizontal
+    channels, columns = geometry.output_channels, geometry.horizontal.outputs
+    requantization, product = requantization_of(node), float_product(node)
+    zero_point = node.quantization(node.input(0))[1]
 
     def evaluate(x: Array, *_: Array) -> tuple[Array]:
-        vertical, horizontal = geometry.vertical, geometry.horizontal
-        image = pad_image(x, vertical, horizontal, operands.input_zero_point, kind)
-        image -= operands.input_zero_point
-        if multiplier > 1:
-            image = np.repeat(image, multiplier, axis=3)
-        sums = np.zeros(geometry.output_shape, kind)
-        for i in range(vertical.kernel):
-            for j in range(horizontal.kernel):
-                sums += image[:, vertical.tap(i), horizontal.tap(j)] * weights[i, j]
-        accumulator = sums.astype(np.int64) + operands.bias
-        check_accumulator(node, accumulator, bound)
-        return (requantization.apply(accumulator, node.output.dtype),)
+        output = np.empty(geometry.output_shape, node.output.dtype)
+        # The weights of a tap, once for each output of a row: rows then are multiplied in one go.
+        taps = np.empty((vertical.kernel, horizontal.kernel, columns, channels), product.kind)
+        taps[...] = product.weights()[0][:, :, None]
+        taps = taps.reshape(vertical.kernel, horizontal.kernel, columns * channels)
+        for n, rows in _blocks(geometry, 4 * channels, product.kind):
+            strip = _strip(x[n], geometry, rows, zero_point, product.kind)
+            if channels != geometry.input_channels:
+                strip = np.repeat(strip, channels // geometry.input_channels, axis=2)
+            # Every stride-th column, so that neighbours in the output are neighbours in memory.
+            phases = [
+                np.ascontiguousarray(strip[:, p :: horizontal.stride]).reshape(strip.shape[0], -1)
+                for p in range(min(horizontal.stride, strip.shape[1]))
+            ]
+            sums = np.empty((rows.stop - rows.start, columns * channels), product.kind)
+            term = np.empty_like(sums)
+            for i in range(vertical.kernel):
+                lines = slice(i * vertical.dilation, i * vertical.dilation + (len(sums) - 1) * vertical.stride + 1)
+                for j in range(horizontal.kernel):
+                    start, phase = divmod(j * horizontal.dilation, horizontal.stride)
+                    part = phases[phase][lines, start * channels : (start + columns) * channels]
+                    target = term if i or j else sums
+                    np.multiply(part[:: vertical.stride], taps[i, j], out=target)
+                    if target is term:
+                        sums += term
+            sums = sums.reshape(-1, channels)
+            check_accumulator(node, sums, product.bias, product.bound)
+            outputs = requantization.apply(sums, output.dtype, bias=product.bias)
+            output[n, rows] = outputs.reshape(-1, columns, channels)
+        return (output,)
 
     return evaluate

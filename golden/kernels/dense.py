@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..graph import Graph, Operator
 from .node import Array, Evaluate, Node, kernel
-from .product import accumulator_bound, check_accumulator, check_types, exact_float, operands_of, requantization_of
+from .product import check_accumulator, check_types, float_product, requantization_of
 
 
 @dataclass(frozen=True)
@@ -65,15 +63,11 @@ def fully_connected(node: Node) -> Evaluate:
         raise node.fail(f"weights_format is {node.option('weights_format')}; expected DEFAULT")
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
-    requantization, operands = requantization_of(node), operands_of(node)
-    bound = accumulator_bound(node)
-    kind = exact_float(bound)
-    matrix = np.ascontiguousarray((operands.weights.astype(np.int64) - operands.weights_zero_point).T, kind)
+    requantization, product = requantization_of(node), float_product(node)
 
     def evaluate(x: Array, *_: Array) -> tuple[Array]:
-        rows = x.reshape(geometry.rows, geometry.inputs).astype(kind) - kind(operands.input_zero_point)
-        accumulator = (rows @ matrix).astype(np.int64) + operands.bias
-        check_accumulator(node, accumulator, bound)
-        return (requantization.apply(accumulator, node.output.dtype).reshape(geometry.output_shape),)
+        sums = x.reshape(geometry.rows, geometry.inputs).astype(product.kind) @ product.weights().T
+        check_accumulator(node, sums, product.bias, product.bound)
+        return (requantization.apply(sums, node.output.dtype, bias=product.bias).reshape(geometry.output_shape),)
 
     return evaluate

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from ..numerics import Requantization, multiply_by_quantized_multiplier, quantize_multiplier
@@ -13,6 +16,20 @@ def _check_types(node: Node) -> None:
     for tensor in (node.input(1), node.output):
         node.expect_type(tensor, node.input(0).dtype.name)
     node.broadcast_shape()
+
+
+def _paired(node: Node, evaluate: Callable[[Array, Array], Array]) -> Evaluate:
+    """A function of two elements; for many 8-bit elements, looked up in a table of all 65,536 pairs."""
+    if node.output.dtype.itemsize > 1 or math.prod(node.output.shape) < 1 << 15:
+        return lambda a, b: (evaluate(a, b),)
+    values = np.arange(256, dtype=np.uint8).view(node.output.dtype)
+    table = evaluate(values[:, None], values[None, :]).reshape(-1)
+
+    def look_up(a: Array, b: Array) -> tuple[Array]:
+        pairs = (a.view(np.uint8).astype(np.uint16) << 8) | b.view(np.uint8)
+        return (table[pairs],)
+
+    return look_up
 
 
 def _plain(node: Node) -> Evaluate:
@@ -52,12 +69,13 @@ def add(node: Node) -> Evaluate:
         shifted = (x.astype(np.int64) - zero_point) << left_shift
         return multiply_by_quantized_multiplier(shifted, q, exponent, rounding=rounding)
 
-    def evaluate(a: Array, b: Array) -> tuple[Array]:
+    def evaluate(a: Array, b: Array) -> Array:
         total = scaled(a, z1, q1, e1) + sign * scaled(b, z2, q2, e2)
         result = multiply_by_quantized_multiplier(total, qo, eo, rounding=rounding) + zo
-        return (np.clip(result, minimum, maximum).astype(node.output.dtype),)
+        clamped: Array = np.clip(result, minimum, maximum).astype(node.output.dtype)
+        return clamped
 
-    return evaluate
+    return _paired(node, evaluate)
 
 
 @kernel("MUL")
@@ -76,11 +94,11 @@ def mul(node: Node) -> Evaluate:
         rounding=node.profile.elementwise_rounding,
     )
 
-    def evaluate(a: Array, b: Array) -> tuple[Array]:
+    def evaluate(a: Array, b: Array) -> Array:
         product = (a.astype(np.int64) - z1) * (b.astype(np.int64) - z2)
-        return (requantization.apply(product, node.output.dtype),)
+        return requantization.apply(product, node.output.dtype)
 
-    return evaluate
+    return _paired(node, evaluate)
 
 
 @kernel("MINIMUM", "MAXIMUM")

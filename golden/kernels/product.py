@@ -108,25 +108,75 @@ def requantization_for(node: Node, x: Tensor, weights: Tensor) -> Requantization
     return Requantization.of(scale, zero_point=zero_point, minimum=minimum, maximum=maximum, rounding=rounding)
 
 
-def largest_input(tensor: Tensor, zero_point: int) -> int:
-    """The greatest magnitude of `x - zero_point`."""
-    limits = np.iinfo(tensor.dtype)
-    return max(int(limits.max) - zero_point, zero_point - int(limits.min))
-
-
 def accumulator_bound(node: Node) -> int:
-    """A bound on the magnitude of every accumulator of an operator, whatever its input: `sum |w| * max |x| + |bias|`.
+    """A bound on the magnitude of every accumulator of an operator, whatever its input.
 
-    Partial sums, in any order, obey it too.
+    With x' = x - zx and w' = w - zw: `max |x'| * sum |w'| + |bias|`, the greatest over all output channels. Partial
+    sums, in any order, obey it too.
     """
     operands = operands_of(node)
-    weights = np.abs(operands.weights.astype(np.int64) - operands.weights_zero_point)
-    if node.operator.kind == "DEPTHWISE_CONV_2D":
-        sums = weights.sum(axis=(0, 1, 2))
-    else:
-        sums = weights.reshape(weights.shape[0], -1).sum(axis=1)
-    bounds = sums * largest_input(node.input(0), operands.input_zero_point) + np.abs(operands.bias)
-    return int(bounds.max(initial=0))
+    limits = np.iinfo(node.input(0).dtype)
+    zero_point = operands.input_zero_point
+    largest = max(int(limits.max) - zero_point, zero_point - int(limits.min))
+    magnitudes = _channel_sums(node, np.abs(centered_weights(operands)))
+    return int((magnitudes * largest + np.abs(operands.bias)).max(initial=0))
+
+
+def centered_weights(operands: Operands) -> npt.NDArray[np.int16]:
+    """`w - zw`, which fits 9 bits."""
+    centered: npt.NDArray[np.int16] = operands.weights.astype(np.int16) - np.int16(operands.weights_zero_point)
+    return centered
+
+
+def _channel_sums(node: Node, weights: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    """Sums over everything but the output channel."""
+    last = node.operator.kind == "DEPTHWISE_CONV_2D"
+    axes = tuple(range(weights.ndim - 1)) if last else tuple(range(1, weights.ndim))
+    sums: npt.NDArray[np.int64] = weights.sum(axis=axes, dtype=np.int64)
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class FloatProduct:
+    """A sum of products of raw inputs that floating point computes exactly.
+
+    `sum((x - zx) w') + b` equals `sum(x w') + (b - zx sum(w'))`: the zero point goes into the bias, and inputs need no
+    subtraction. A tap outside the image then contributes as if x were the zero point.
+
+    Parameters
+    ----------
+    kind
+        float32 or float64: the narrowest type in which all partial sums, the bias included, are exact.
+    operands
+        The constants, as in the file. Weights become floats only while they are used: they take four times the memory.
+    bias
+        `b - zx sum(w')`, int64, one per output channel.
+    bound
+        On the magnitude of the accumulators of the whole sum.
+    """
+
+    kind: type[np.floating[Any]]
+    operands: Operands
+    bias: npt.NDArray[np.int64]
+    bound: int
+
+    def weights(self) -> npt.NDArray[np.floating[Any]]:
+        """`w - zw`, in the file's layout."""
+        weights = self.operands.weights.astype(self.kind)
+        if self.operands.weights_zero_point:
+            weights -= self.operands.weights_zero_point
+        return weights
+
+
+def float_product(node: Node) -> FloatProduct:
+    """The exact floating-point form of CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED."""
+    operands = operands_of(node)
+    weights = centered_weights(operands)
+    bias = operands.bias - operands.input_zero_point * _channel_sums(node, weights)
+    limits = np.iinfo(node.input(0).dtype)
+    largest = max(int(limits.max), -int(limits.min))
+    partial = _channel_sums(node, np.abs(weights)) * largest + np.abs(bias)
+    return FloatProduct(exact_float(int(partial.max(initial=0))), operands, bias, accumulator_bound(node))
 
 
 def exact_float(bound: int) -> type[np.floating[Any]]:
@@ -143,14 +193,15 @@ def exact_float(bound: int) -> type[np.floating[Any]]:
     raise OverflowError(f"sums up to {bound} are exact in no floating-point type")
 
 
-def check_accumulator(node: Node, accumulator: Array, bound: int) -> None:
-    """Refuse accumulators beyond 32 bits, which the runtimes would wrap; `bound` is the static one.
+def check_accumulator(node: Node, accumulator: Array, bias: npt.NDArray[np.int64], bound: int) -> None:
+    """Refuse accumulators beyond 32 bits, which the runtimes would wrap; `bound` is the static bound.
 
     16-bit activations have 48-bit accumulators.
     """
-    limit = 2**47 - 1 if node.input(0).dtype == np.int16 else INT32_MAX
+    limit = 2**47 - 1 if node.output.dtype == np.int16 else INT32_MAX
     if bound <= limit or accumulator.size == 0:
         return
-    largest = max(int(accumulator.max()), -int(accumulator.min()))
+    whole = accumulator.astype(np.int64) + bias
+    largest = max(int(whole.max()), -int(whole.min()))
     if largest > limit:
         raise node.fail(f"an accumulator of {largest} leaves {limit.bit_length() + 1} bits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ..numerics import (
     INT32_MIN,
@@ -27,7 +28,17 @@ def _check(node: Node, *types: str) -> None:
 
 
 class _Exponentials:
-    """Exponentials of differences to the maximum, in fixed point."""
+    """Exponentials of differences to a row's maximum, in fixed point, by difference: 0 to 255 below the maximum.
+
+    Parameters
+    ----------
+    scaled
+        The differences in Q5.26, not above 0.
+    values
+        Their exponentials in Q0.31.
+    counted
+        How many differences are small enough to count; below, the exponential is zero.
+    """
 
     def __init__(self, node: Node, beta: float) -> None:
         scale, _ = node.quantization(node.input(0))
@@ -35,20 +46,22 @@ class _Exponentials:
         if not real > 1:
             raise node.fail(f"beta * scale is {beta * float(scale)}; expected more than 2^-26")
         self.multiplier, self.shift = quantize_multiplier(real)
-        # Below this difference the exponential counts as zero.
-        self.least = -((2**_DIFFERENCE_BITS - 1) * 2 ** (31 - _DIFFERENCE_BITS) // 2**self.shift)
+        self.counted = 1 + (2**_DIFFERENCE_BITS - 1) * 2 ** (31 - _DIFFERENCE_BITS) // 2**self.shift
+        differences = -np.minimum(np.arange(256, dtype=np.int64), self.counted - 1) << self.shift
+        self.scaled = saturating_rounding_doubling_high_mul(differences, self.multiplier)
+        self.values = exp_on_negative_values(self.scaled, _DIFFERENCE_BITS)
+        # What the sum in Q12.19 takes of each.
+        self.terms = np.where(np.arange(256) < self.counted, rounding_divide_by_pot(self.values, _SUM_BITS), 0)
 
-    def differences(self, x: Array) -> tuple[Array, Array]:
-        """Differences to the maximum of each row, as integers and in Q5.26."""
+    def below(self, x: Array) -> npt.NDArray[np.int64]:
+        """How far each element is below its row's maximum."""
         wide = x.astype(np.int64)
-        difference = wide - wide.max(axis=-1, keepdims=True)
-        shifted = np.maximum(difference, self.least) << self.shift
-        return difference, saturating_rounding_doubling_high_mul(shifted, self.multiplier)
+        difference: npt.NDArray[np.int64] = wide.max(axis=-1, keepdims=True) - wide
+        return difference
 
-    def total(self, difference: Array, exponential: Array) -> Array:
-        """Q12.19 sums of the exponentials that count."""
-        counted = np.where(difference >= self.least, rounding_divide_by_pot(exponential, _SUM_BITS), 0)
-        total: Array = counted.sum(axis=-1, keepdims=True)
+    def total(self, below: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The sums of rows, in Q12.19."""
+        total: npt.NDArray[np.int64] = self.terms[below].sum(axis=-1, keepdims=True)
         return total
 
 
@@ -63,13 +76,12 @@ def softmax(node: Node) -> Evaluate:
     limits = np.iinfo(node.output.dtype)
 
     def evaluate(x: Array) -> tuple[Array]:
-        difference, scaled = exponentials.differences(x)
-        exponential = exp_on_negative_values(scaled, _DIFFERENCE_BITS)
-        inverse, exponent = reciprocal(exponentials.total(difference, exponential), _SUM_BITS)
-        product = saturating_rounding_doubling_high_mul(inverse, exponential)
+        below = exponentials.below(x)
+        inverse, exponent = reciprocal(exponentials.total(below), _SUM_BITS)
+        product = saturating_rounding_doubling_high_mul(inverse, exponentials.values[below])
         result = rounding_divide_by_pot(product, exponent + 31 - 8) + int(limits.min)
         clamped = np.clip(result, limits.min, limits.max)
-        return (np.where(difference >= exponentials.least, clamped, limits.min).astype(node.output.dtype),)
+        return (np.where(below < exponentials.counted, clamped, limits.min).astype(node.output.dtype),)
 
     return evaluate
 
@@ -96,15 +108,14 @@ def log_softmax(node: Node) -> Evaluate:
     output_bits = 4
 
     def evaluate(x: Array) -> tuple[Array]:
-        difference, scaled = exponentials.differences(x)
-        exponential = exp_on_negative_values(scaled, _DIFFERENCE_BITS)
-        log_sum = logarithm(exponentials.total(difference, exponential), _SUM_BITS, _DIFFERENCE_BITS)
+        below = exponentials.below(x)
+        log_sum = logarithm(exponentials.total(below), _SUM_BITS, _DIFFERENCE_BITS)
         # The least difference whose logarithm still fits.
         fits = multiply_by_quantized_multiplier(log_sum + INT32_MIN, back, back_shift)
-        least = np.maximum(exponentials.least - 1, fits)
-        exact = saturating_rounding_doubling_high_mul(difference << exponentials.shift, exponentials.multiplier)
-        result = rounding_divide_by_pot(exact - log_sum, 31 - _DIFFERENCE_BITS - output_bits) + zero_point
-        return (np.where(difference > least, np.clip(result, -128, 127), -128).astype(np.int8),)
+        least = np.maximum(-exponentials.counted, fits)
+        scaled = saturating_rounding_doubling_high_mul(-below << exponentials.shift, exponentials.multiplier)
+        result = rounding_divide_by_pot(scaled - log_sum, 31 - _DIFFERENCE_BITS - output_bits) + zero_point
+        return (np.where(-below > least, np.clip(result, -128, 127), -128).astype(np.int8),)
 
     return evaluate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .node import Array, Evaluate, Node, kernel
-from .product import check_accumulator, exact_float, largest_input, requantization_for
+from .product import check_accumulator, exact_float, requantization_for
 
 
 @kernel("TRANSPOSE_CONV")
@@ -32,7 +32,8 @@ def transpose_conv(node: Node) -> Evaluate:
     if bias.shape != (outputs,):
         raise node.fail(f"the bias has the shape {list(bias.shape)}; expected [{outputs}]")
     sums = np.abs(centered).reshape(outputs, -1).sum(axis=1)
-    bound = int((sums * largest_input(x, zero) + np.abs(bias)).max(initial=0))
+    limits = np.iinfo(x.dtype)
+    bound = int((sums * max(int(limits.max) - zero, zero - int(limits.min)) + np.abs(bias)).max(initial=0))
     kind = exact_float(bound)
     # (in, height, width, out): one product of matrices gives the contribution to every tap.
     matrix = np.ascontiguousarray(centered.transpose(3, 1, 2, 0).reshape(channels, -1), kind)
@@ -50,9 +51,8 @@ def transpose_conv(node: Node) -> Evaluate:
         accumulator = np.zeros(shape, np.int64)
         part = canvas[:, top : top + shape[1], left : left + shape[2]]
         accumulator[:, : part.shape[1], : part.shape[2]] = part
-        accumulator += bias
-        check_accumulator(node, accumulator, bound)
-        return (requantization.apply(accumulator, node.output.dtype),)
+        check_accumulator(node, accumulator, bias, bound)
+        return (requantization.apply(accumulator, node.output.dtype, bias=bias),)
 
     return evaluate
 
