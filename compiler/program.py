@@ -67,8 +67,8 @@ class Resident:
     address, size
         Where, in bytes.
     complete_after
-        It is all there, and not yet overwritten, when this many execute commands of the step have completed; 0 for a
-        tensor that is loaded.
+        When so many execute commands of the step have completed, all of it is there; nothing of it has been overwritten
+        yet, unless it is also among the step's outputs. 0 for a tensor that is loaded.
     """
 
     tensor: int
@@ -259,18 +259,24 @@ def _listing(program: Program) -> list[str]:
         lines += [f"  reads  {tensor(t)}" for t in step.inputs]
         lines += [f"  writes {tensor(t)}" for t in step.outputs]
         lines += [f"  scratchpad {r.address:#08x} {r.size:>9}  {tensor(r.tensor)}" for r in step.residents]
-        lines += _disassembly(step)
+        lines += _disassembly(step, graph)
     return lines
 
 
-def _disassembly(step: MachineStep) -> list[str]:
+def _operator(graph: Graph, index: int) -> str:
+    operator = graph.operators[index]
+    shapes = [list(graph.tensors[t].shape) for t in (*operator.inputs[:2], operator.outputs[0])]
+    return "operator {} {}: {} by weights {} to {}".format(index, operator.kind, *shapes)
+
+
+def _disassembly(step: MachineStep, graph: Graph) -> list[str]:
     """One line per command: its index, its number within its engine, the command, what it is for."""
     lines = []
     counts = dict.fromkeys(Opcode, 0)
     layer = None
     for index, (command, operator, note) in enumerate(zip(step.commands, step.command_layers, step.notes, strict=True)):
         if operator != layer:
-            lines.append(f"  ; operator {operator}")
+            lines.append(f"  ; {_operator(graph, operator)}")
             layer = operator
         counts[command.opcode] += 1
         lines.append(f"  {index:>5} {counts[command.opcode]:>5}  {command}  ; {note}")
