@@ -44,30 +44,31 @@ class Builder:
         low, high = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
         legacy = self.dtype == np.uint8
         per_axis = not legacy and kind == "CONV_2D"
+        x = self.tensors[self.last].quantization
+        assert x is not None
+        taps = int(np.prod(weights_shape[1:]))
+        # The output's scale lets some results saturate and most not, so that rounding and clamping show. Where it is
+        # fine enough, the bounds of RELU6 and its like are far apart too. A zero point of the weights that is far off
+        # their mean would drive all results to one side.
+        output_scale = self.random.uniform(0.01, 0.04)
+        largest = output_scale / (float(x.scale[0]) * np.sqrt(taps) * 60)
+        scales = (largest * self.random.uniform(0.1, 1, weights_shape[0] if per_axis else 1)).astype(np.float32)
+        zero_point = int(self.random.integers(108, 149)) if legacy else 0
         weights = self._add(
             weights_shape,
             self.dtype,
-            self._quantization(
-                weights_shape[0] if per_axis else 1, int(self.random.integers(low, high + 1)) if legacy else 0
-            ),
+            Quantization(scales, np.full(scales.size, zero_point, np.int64)),
             self.random.integers(low, high + 1, weights_shape).astype(self.dtype),
         )
         bias = self._add(
             weights_shape[:1], np.int32, None, self.random.integers(-5000, 5000, weights_shape[0]).astype(np.int32)
         )
         output = self._activation(shape)
-        # An output scale that lets about half of the results saturate shows rounding and clamping alike.
-        taps = int(np.prod(weights_shape[1:]))
-        x, w = self.tensors[self.last].quantization, self.tensors[weights].quantization
-        assert x is not None
-        assert w is not None
-        scale = np.float32(x.scale[0] * w.scale.max() * np.sqrt(taps) * 60)
+        quantization = self.tensors[output].quantization
+        assert quantization is not None
+        scale = np.array([output_scale], np.float32)
         self.tensors[output] = Tensor(
-            output,
-            f"tensor_{output}",
-            shape,
-            self.dtype,
-            Quantization(np.array([scale], np.float32), self.tensors[output].quantization.zero_point),  # type: ignore[union-attr]
+            output, f"tensor_{output}", shape, self.dtype, Quantization(scale, quantization.zero_point)
         )
         inputs = (self.last, weights, bias if self.random.random() < 0.8 else -1)
         activation = str(self.random.choice(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"]))
