@@ -1,0 +1,67 @@
+"""Whose cycles and whose bytes: shares a command stream's cost among its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..compiler.program import MachineStep
+from ..hw.commands import WORD_BITS, Load, Opcode, Store
+from ..hw.config import Config
+from .machine import Activity
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one layer took of the machine."""
+
+    cycles: int
+    read_bytes: int
+    write_bytes: int
+
+
+def completion_cycles(step: MachineStep, activity: Activity) -> list[int]:
+    """For each command of a step, the cycle in which it completed."""
+    queues = {opcode: [i for i, c in enumerate(step.commands) if c.opcode == opcode] for opcode in Opcode}
+    done = dict.fromkeys(Opcode, 0)
+    cycles = [0] * len(step.commands)
+    for completion in activity.completions:
+        for opcode, count in (
+            (Opcode.LOAD, completion.loads),
+            (Opcode.EXECUTE, completion.executes),
+            (Opcode.STORE, completion.stores),
+        ):
+            for index in queues[opcode][done[opcode] : count]:
+                cycles[index] = completion.cycle
+            done[opcode] = count
+    return cycles
+
+
+def attribute(step: MachineStep, activity: Activity, config: Config) -> dict[int, Cost]:
+    """The cost of each operator of a step.
+
+    Layers overlap: while the array computes one, the outputs of the one before it are stored and the weights of the
+    next are loaded. So the array decides: a layer's cycles are those from the completion of the last execute command of
+    all layers before it to that of its own; the last layer's last until the run ends. They sum to the run's cycles.
+    Bytes are those of whole bus beats; a beat in which the commands of two layers meet is the later one's.
+    """
+    completed = completion_cycles(step, activity)
+    costs = {}
+    before = words_before = 0
+    for operator in step.operators:
+        own = [i for i, layer in enumerate(step.command_layers) if layer == operator]
+        last = operator == step.operators[-1]
+        executed = [completed[i] for i in own if step.commands[i].opcode == Opcode.EXECUTE]
+        until = activity.counters["cycles"] if last else max([before, *executed])
+        commands = [step.commands[i] for i in own]
+        words = words_before + sum(command.words() for command in commands)
+        fetched = _beats(0, words * WORD_BITS // 8, config) - _beats(0, words_before * WORD_BITS // 8, config)
+        read = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Load))
+        written = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Store))
+        costs[operator] = Cost(until - before, (read + fetched) * config.bus_bytes, written * config.bus_bytes)
+        before, words_before = until, words
+    return costs
+
+
+def _beats(address: int, length: int, config: Config) -> int:
+    """Bus beats that bytes of DRAM take."""
+    return -(-(address + length) // config.bus_bytes) - address // config.bus_bytes

@@ -1,0 +1,94 @@
+"""Files that are expensive to make, kept in the user's cache folder.
+
+An entry appears whole or not at all: it is made in a folder of its own and renamed into place. So two processes that
+make the same entry at once do not disturb each other, and an interrupted one leaves nothing that another would use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import SimulatorError
+
+_CHECKSUM = "sha256"
+
+
+def cache_folder() -> Path:
+    """Where the user's caches are: `$XDG_CACHE_HOME/eightfold`, or `~/.cache/eightfold`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eightfold"
+
+
+def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of a cache entry, made if it is not there.
+
+    Parameters
+    ----------
+    kind
+        What the entry is, a folder's name.
+    key
+        Everything that its content depends on.
+    name
+        The file in the entry whose integrity is checked. An entry that is damaged is made anew.
+    make
+        Called with an empty folder, writes the file there.
+
+    Raises
+    ------
+    SimulatorError
+        The cache folder cannot be written.
+    """
+    entry = cache_folder() / kind / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if _intact(entry, name):
+        return entry
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="making-", dir=entry.parent))
+    except OSError as error:
+        raise SimulatorError(
+            f"the cache folder {entry.parent} cannot be written: {error.strerror}; set XDG_CACHE_HOME to one that can"
+        ) from None
+    try:
+        make(folder)
+        (folder / _CHECKSUM).write_text(_checksum(folder / name), encoding="ascii")
+        _replace(entry, name, folder)
+    except OSError as error:
+        raise SimulatorError(f"the cache entry {entry} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return entry
+
+
+def _replace(entry: Path, name: str, folder: Path) -> None:
+    """Renames a finished folder into place, unless another process was faster."""
+    for _ in range(3):
+        try:
+            folder.rename(entry)
+            return
+        except OSError:
+            if _intact(entry, name):
+                return
+            # What is in the way is damaged: it moves aside in one step, so that nobody sees half of it.
+            aside = Path(tempfile.mkdtemp(prefix="damaged-", dir=entry.parent))
+            try:
+                entry.rename(aside / "entry")
+            except FileNotFoundError:
+                pass
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(entry)
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _intact(entry: Path, name: str) -> bool:
+    try:
+        return (entry / _CHECKSUM).read_text(encoding="ascii") == _checksum(entry / name)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,185 @@
+"""The simulation's process: child, in it vvp, in it cocotb with `bench`; and the line to it.
+
+The simulation stands still between two requests. Its files are in a temporary folder that goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+from .bench import SOCKET
+from .errors import SimulatorError
+from .image import environment
+from .machine import Completion, Tick
+
+_START_SECONDS = 120.0
+_POLL_SECONDS = 0.1
+_END_SECONDS = 30.0
+
+
+class Operation(IntEnum):
+    """What bench.v can be asked for."""
+
+    RESET = 0
+    READ_REGISTER = 1
+    WRITE_REGISTER = 2
+    FILL_MEMORY = 3
+    DUMP_MEMORY = 4
+    AWAIT = 5
+
+
+class SimulationProcess:
+    """A running simulation.
+
+    Parameters
+    ----------
+    image
+        The folder with the compiled simulation.
+    waves
+        A .vcd or .fst file for the waveforms of the whole machine.
+
+    Attributes
+    ----------
+    folder
+        Where the test bench reads and writes its files.
+
+    Raises
+    ------
+    SimulatorError
+        It does not start.
+    """
+
+    def __init__(self, image: Path, waves: Path | None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="eightfold-")
+        self.folder = Path(self._temporary.name)
+        self._log = (self.folder / "log").open("wb")
+        self._child: subprocess.Popen[bytes] | None = None
+        self._lines: IO[str] | None = None
+        try:
+            self._start(image, waves)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, image: Path, waves: Path | None) -> None:
+        address = self.folder / "socket"
+        additions = {SOCKET: str(address)}
+        plusargs = []
+        if waves is not None:
+            additions["SIM_CMD_SUFFIX"] = f"-{waves.suffix[1:]}"  # the format; what comes last counts
+            plusargs.append(f"+waves={waves.resolve()}")
+        with socket.socket(socket.AF_UNIX) as listener:
+            try:
+                listener.bind(str(address))
+            except OSError as error:
+                raise SimulatorError(
+                    f"no socket at {address}: {error}; set TMPDIR to a folder with a short name"
+                ) from None
+            listener.listen(1)
+            listener.settimeout(_POLL_SECONDS)
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(plusargs)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                env=environment(additions),
+                start_new_session=True,  # so that it can be ended with all its children
+            )
+            with self._accept(listener) as connection:
+                self._lines = connection.makefile("rw", encoding="ascii")
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
+            try:
+                connection, _address = listener.accept()
+            except TimeoutError:
+                if self._child is None or self._child.poll() is not None:
+                    break
+            else:
+                connection.settimeout(None)
+                return connection
+        raise self._broken("did not start")
+
+    def request(
+        self,
+        operation: Operation,
+        *arguments: int,
+        set: Mapping[str, int] = MappingProxyType({}),
+        tick: Tick | None = None,
+    ) -> int:
+        """Performs an operation of bench.v and returns its result.
+
+        Parameters
+        ----------
+        operation, arguments
+            What, and up to two numbers for it.
+        set
+            Signals of the test bench to set before.
+        tick
+            Called about once in 1,000 cycles while the machine runs.
+
+        Raises
+        ------
+        SimulatorError
+            The simulation broke off, or the machine broke the bus protocol.
+        """
+        if self._lines is None:
+            raise SimulatorError("the simulation has ended")
+        padded = [*arguments, 0, 0][:2]
+        request = json.dumps({"operation": operation, "arguments": padded, "set": dict(set)})
+        reply: dict[str, Any] = {}
+        try:
+            print(request, file=self._lines, flush=True)
+            while line := self._lines.readline():
+                reply = json.loads(line)
+                if "tick" not in reply:
+                    break
+                if tick is not None:
+                    tick(Completion(*reply["tick"]))
+        except OSError:
+            line = ""
+        except BaseException:  # an interrupt, or an error of `tick`: the run would go on for nothing
+            self._kill()
+            raise
+        if not line:
+            raise self._broken("broke off")
+        if reply["violation"]:
+            raise SimulatorError(f"the machine broke the bus protocol: {reply['violation']}")
+        return int(reply["result"])
+
+    def _broken(self, how: str) -> SimulatorError:
+        text = (self.folder / "log").read_text(errors="replace")
+        last = [line.strip() for line in text.splitlines() if line.strip()][-3:]
+        return SimulatorError(f"the simulation {how}: {' | '.join(last) or 'it said nothing'}")
+
+    def close(self) -> None:
+        """Ends the simulation and removes its files."""
+        if self._lines is not None:
+            with suppress(OSError):  # it may be gone already
+                self._lines.close()  # which cocotb takes as the end of its test
+            self._lines = None
+        if self._child is not None:
+            try:
+                self._child.wait(_END_SECONDS if self._child.poll() is None else 0)
+            except subprocess.TimeoutExpired:
+                self._kill()
+            self._child = None
+        self._log.close()
+        self._temporary.cleanup()
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()

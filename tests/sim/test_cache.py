@@ -1,0 +1,97 @@
+"""Cache entries appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from eightfold.sim.cache import cache_folder, cached
+from eightfold.sim.errors import SimulatorError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "eightfold"
+
+
+class Maker:
+    """Writes an entry and counts how often."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, folder: Path) -> None:
+        self.calls += 1
+        (folder / "file").write_text("content")
+
+
+def test_an_entry_is_made_once(own_cache: Path) -> None:
+    make = Maker()
+    entries = {cached("kind", "key", "file", make) for _ in range(3)}
+    assert make.calls == 1
+    (entry,) = entries
+    assert (entry / "file").read_text() == "content"
+    assert entry.is_relative_to(own_cache / "kind")
+
+
+def test_other_keys_and_kinds_are_other_entries() -> None:
+    make = Maker()
+    assert len({cached(kind, key, "file", make) for kind in "ab" for key in "cd"}) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "no checksum"])
+def test_a_damaged_entry_is_made_anew(damage: str) -> None:
+    make = Maker()
+    entry = cached("kind", "key", "file", make)
+    match damage:
+        case "truncate":
+            (entry / "file").write_text("con")
+        case "remove":
+            (entry / "file").unlink()
+        case "no checksum":
+            (entry / "sha256").unlink()
+    assert cached("kind", "key", "file", make) == entry
+    assert (entry / "file").read_text() == "content"
+    assert make.calls == 2
+    assert os.listdir(entry.parent) == [entry.name]
+
+
+def test_a_failure_leaves_nothing() -> None:
+    def fail(folder: Path) -> None:
+        (folder / "file").write_text("half")
+        raise SimulatorError("no")
+
+    with pytest.raises(SimulatorError, match="no"):
+        cached("kind", "key", "file", fail)
+    assert os.listdir(cache_folder() / "kind") == []
+
+
+def test_several_makers_at_once_agree() -> None:
+    barrier = threading.Barrier(4)
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        barrier.wait(10)  # all of them find no entry
+        (folder / "file").write_text("content")
+
+    threads = [
+        threading.Thread(target=lambda: made.append(cached("kind", "key", "file", make)))
+        for _ in range(barrier.parties)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(made) == barrier.parties
+    assert len(set(made)) == 1
+    assert os.listdir(cache_folder() / "kind") == [made[0].name]
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(own_cache: Path) -> None:
+    own_cache.write_text("a file where the folder should be")
+    with pytest.raises(SimulatorError, match=r"cannot be written: .*; set XDG_CACHE_HOME"):
+        cached("kind", "key", "file", Maker())
