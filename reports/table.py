@@ -1,0 +1,118 @@
+"""A run as a table for the terminal: a line per layer, then the totals."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..sim.result import LayerResult, RunResult
+
+NOT_MEASURED = "-"
+
+
+def new_table(title: str, *columns: tuple[str, str]) -> Table:
+    """An empty table; each column has a name and an alignment, `<` or `>`."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name, alignment in columns:
+        table.add_column(name, justify="right" if alignment == ">" else "left", no_wrap=True)
+    return table
+
+
+def run_report(result: RunResult) -> RenderableType:
+    """Every layer of a run, and the run as a whole, as rich shows them."""
+    return Group(layer_table(result), totals(result))
+
+
+def layer_table(result: RunResult) -> Table:
+    """A line per layer: where it ran, what it cost, whether it agrees with the golden runtime."""
+    table = new_table(
+        f"{result.model} on {result.config.name}, backend {result.backend}, profile {result.profile.value}",
+        ("#", ">"),
+        ("operator", "<"),
+        ("on", "<"),
+        ("MACs", ">"),
+        ("cycles", ">"),
+        ("utilization", ">"),
+        ("DRAM bytes", ">"),
+        ("agreement", "<"),
+    )
+    for layer in result.layers:
+        on_array = layer.where == "array"
+        table.add_row(
+            str(layer.index),
+            layer.op,
+            Text(layer.where, style="bold" if on_array else "dim"),
+            count(layer.macs),
+            count(layer.cycles if on_array else None),
+            percent(layer.utilization),
+            count(total(layer.dram_read_bytes, layer.dram_write_bytes) if on_array else None),
+            agreement(layer),
+        )
+    table.add_section()
+    on_array_count = sum(layer.where == "array" for layer in result.layers)
+    table.add_row(
+        "",
+        "total",
+        f"{on_array_count} of {len(result.layers)}",
+        count(result.macs),
+        count(result.cycles),
+        percent(result.utilization),
+        count(total(result.dram_read_bytes, result.dram_write_bytes)),
+        "exact" if result.bit_exact else "not exact",
+        style="bold",
+    )
+    return table
+
+
+def totals(result: RunResult) -> Text:
+    """The run in a few lines."""
+    text = Text()
+    if result.cycles is not None and result.latency is not None:
+        memory = f"memory latency {result.latency} cycles" + (f", stalls {result.stalls:.0%}" if result.stalls else "")
+        text.append(f"{result.cycles:,} cycles by the machine's own count ({memory}); ")
+    text.append(f"{result.array_macs:,} of {result.macs:,} MACs on the array")
+    if result.utilization is not None:
+        text.append(f", {result.utilization:.1%} of what it could do in that time")
+    if result.dram_read_bytes is not None and result.dram_write_bytes is not None:
+        text.append(f"; {result.dram_read_bytes:,} bytes read from DRAM, {result.dram_write_bytes:,} written")
+    reasons: dict[str, list[str]] = {}
+    for layer in result.layers:
+        if layer.reason is not None:
+            reasons.setdefault(layer.reason, []).append(f"{layer.index} {layer.op}")
+    for reason, layers in reasons.items():
+        text.append(f"\non the host, as {reason}: {', '.join(layers)}")
+    return text
+
+
+def agreement(layer: LayerResult) -> Text:
+    """How a layer compares with the golden runtime."""
+    if layer.mismatches is None:
+        return Text("not seen", style="yellow")
+    if layer.mismatches == 0:
+        return Text("exact", style="green")
+    return Text(f"{layer.mismatches:,} of {layer.elements:,} differ", style="bold red")
+
+
+def count(value: int | None) -> str:
+    """A number with separators."""
+    return NOT_MEASURED if value is None else f"{value:,}"
+
+
+def total(read: int | None, written: int | None) -> int | None:
+    """Bytes in both directions."""
+    return None if read is None or written is None else read + written
+
+
+def percent(value: float | None) -> str:
+    """A ratio in percent."""
+    return NOT_MEASURED if value is None else f"{value:.1%}"
