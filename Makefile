@@ -3,13 +3,17 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests use both cores by themselves.
+export OMP_NUM_THREADS ?= 1
+
 .PHONY: demo test setup clean
 demo: $(VENV)/.demo
-	@./eightfold/needs_icarus.sh
-	$(BIN)/eightfold demo --out out/demo
+	@./eightfold/needs.sh simulator $(BIN)/python
+	@$(BIN)/eightfold demo --out out/demo
 
 test: $(VENV)/.test
-	@./eightfold/needs_icarus.sh
+	@./eightfold/needs.sh simulator $(BIN)/python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -17,15 +21,18 @@ test: $(VENV)/.test
 
 setup: $(VENV)/.test
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	@./eightfold/needs.sh python $(PYTHON)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV), which takes a minute or two"
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV) for tests, which takes a minute or two"
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -1,0 +1,318 @@
+"""The command line: a thin layer over the public API.
+
+Errors that a user can mend are one line on stderr and exit status 2; what goes to stdout is only what was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .files import OutputError, folder, replacing
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from .compiler.program import Program
+    from .hw.config import Config
+    from .sim.simulation import Report
+
+app = typer.Typer(
+    help="Runs quantized networks to the bit on an int8 systolic accelerator.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="The network.", show_default=False)]
+ConfigOption = Annotated[
+    str, typer.Option("--config", metavar="NAME|FILE.toml", help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.")
+]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.")
+]
+
+
+_FILE_WIDTH = 120
+
+
+class UsageError(ValueError):
+    """A command line that cannot be followed."""
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"eightfold {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.tflite", help="The network, or a compiled .efp file.", show_default=False)
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE.npy|random:SEED",
+            help="An input, in the network's type and shape; once per input of the network.",
+            show_default="random:0",
+        ),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="What computes: icarus (the RTL), commands (their interpreter, no cycles) or golden.")
+    ] = "icarus",
+    config: ConfigOption = "16x16",
+    profile: ProfileOption = "tflm",
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout.")
+    ] = None,
+    dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
+    waves: Annotated[Path | None, typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms.")] = None,
+    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    stalls: Annotated[float, typer.Option(help="Chance that a bus channel pauses in a cycle, 0 to 0.99.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the stalls.")] = 1,
+) -> None:
+    """Run a network once; show what each layer cost, and whether it agrees with the golden runtime."""
+    import numpy as np
+
+    from .reports.table import run_report
+    from .sim.errors import MachineError, SimulatorError
+    from .sim.simulation import Simulation
+
+    program = _program(model, config, profile)
+    values = _inputs(program, inputs or [])
+    with ExitStack() as stack:
+        json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
+        dump_part = stack.enter_context(replacing(dump)) if dump else None
+        figure_part = stack.enter_context(replacing(figure)) if figure else None
+        # The waveforms of a run that failed are what one wants to look at.
+        waves_part = stack.enter_context(replacing(waves, keep_on=(MachineError, SimulatorError))) if waves else None
+        settings: dict[str, Any] = {"latency": latency, "stalls": stalls, "seed": seed, "waves": waves_part}
+        with (
+            _progress(f"{program.graph.name} on {program.config.name}") as report,
+            Simulation(program, backend, **settings) as simulation,
+        ):
+            result = simulation.run(values, progress=report)
+        text = json.dumps(result.to_json(), indent=2) + "\n"
+        if json_part is not None:
+            json_part.write_text(text, encoding="utf-8")
+        if dump_part is not None:
+            arrays: dict[str, Any] = {name: value for name, value in result.dump().items() if value.dtype != object}
+            with dump_part.open("wb") as file:
+                np.savez(file, **arrays)
+        if figure_part is not None:
+            from .reports.figure import save_figure
+
+            save_figure(result, figure_part)
+    if json_file == "-":
+        typer.echo(text, nl=False)
+    else:
+        _show(run_report(result))
+
+
+@app.command()
+def inspect(
+    model: ModelArgument,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON; - is stdout.")
+    ] = None,
+) -> None:
+    """Show what is in a network: operators, tensors, quantization, MACs, weight bytes."""
+    from .golden.reader import read
+    from .reports.inspection import inspect as facts
+    from .reports.inspection import inspection_report
+
+    inspection = facts(read(model))
+    text = json.dumps(inspection.to_json(), indent=2) + "\n"
+    if json_file == "-":
+        typer.echo(text, nl=False)
+    elif json_file is not None:
+        _write(Path(json_file), text)
+    else:
+        _show(inspection_report(inspection))
+
+
+@app.command()
+def compile(
+    model: ModelArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.efp", help="Write the program.")] = None,
+    config: ConfigOption = "16x16",
+    profile: ProfileOption = "tflm",
+    listing: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write the program as text; - is stdout.")
+    ] = None,
+) -> None:
+    """Compile a network for a machine: commands, packed weights, memory layout."""
+    program = _program(model, config, profile)
+    if out is not None:
+        with replacing(out) as part:
+            program.save(part)
+    if listing == "-":
+        typer.echo(program.listing(), nl=False)
+    elif listing is not None:
+        _write(Path(listing), program.listing())
+    else:
+        typer.echo(repr(program))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.", show_default=False)],
+    config: ConfigOption = "16x16",
+) -> None:
+    """Write a machine as Verilog, with the configuration that it was made from."""
+    from .hw.export import export as verilog
+
+    machine = _config(config)
+    text = verilog(machine)
+    parameters = "".join(f"{name} = {json.dumps(value)}\n" for name, value in machine.as_dict().items())
+    target = folder(out)
+    _write(target / "eightfold.v", text)
+    _write(target / "eightfold.toml", parameters)
+    typer.echo(f"{target / 'eightfold.v'}: module eightfold, {machine!r}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
+    images: Annotated[int, typer.Option(help="Test images to recognise.")] = 6,
+    config: ConfigOption = "16x16",
+) -> None:
+    """Run the project's digits network on the RTL, on real test images."""
+    from .demo import demonstrate
+
+    target = folder(out)
+    with _progress(f"digits on {config}") as report:
+        demonstration = demonstrate(_config(config), images, report)
+    with replacing(target / "demo.json") as part:
+        part.write_text(json.dumps(demonstration.to_json(), indent=2) + "\n", encoding="utf-8")
+    with replacing(target / "layers.png") as part:
+        from .reports.figure import save_figure
+
+        save_figure(demonstration.results[0], part)
+    _show(demonstration.report())
+    typer.echo(f"{target / 'demo.json'} holds all figures, {target / 'layers.png'} shows them per layer")
+
+
+def _program(model: Path, config: str, profile: str) -> Program:
+    from .compiler.compilation import compile as compile_graph
+    from .compiler.program import Program
+    from .golden.numerics import Profile
+    from .golden.reader import read
+
+    if model.suffix == ".efp":
+        return Program.load(model)
+    profiles = [known.value for known in Profile]
+    if profile not in profiles:
+        raise UsageError(f"--profile is {profile!r}; one of {', '.join(profiles)} was expected")
+    machine = _config(config)
+    return compile_graph(read(model), machine, Profile(profile))
+
+
+def _config(name: str) -> Config:
+    from .hw.config import Config
+
+    return Config.from_toml(name) if name.endswith(".toml") else Config.named(name)
+
+
+def _inputs(program: Program, sources: list[str]) -> list[Any]:
+    from .inputs import random_input, read_input
+
+    graph = program.graph
+    if not sources:
+        sources = ["random:0"] * len(graph.inputs)
+    if len(sources) != len(graph.inputs):
+        raise UsageError(f"--input is given {len(sources)} times; {graph.name} has {len(graph.inputs)} inputs")
+    return [
+        random_input(graph, position, source) if source.startswith("random:") else read_input(graph, position, source)
+        for position, source in enumerate(sources)
+    ]
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Report]:
+    """A bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from .sim.simulation import Progress as State
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[cycles]:,} cycles"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0, cycles=0)
+
+        def report(state: State) -> None:
+            bar.update(task, completed=state.fraction, cycles=state.cycles)
+
+        yield report
+
+
+def _show(report: RenderableType) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH  # a file or a pipe has room for whole lines
+    console.print(report)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _mendable(error: Exception) -> bool:
+    """Whether an error is the user's to mend, and its message says how."""
+    from .compiler.program import CompileError
+    from .compiler.storage import ProgramError
+    from .golden.graph import ModelError
+    from .hw.config import ConfigError
+    from .inputs import InputError
+    from .sim.errors import MachineError, SettingError, SimulatorError
+    from .sim.interpreter import InterpreterError
+
+    inputs = (ModelError, ConfigError, InputError, OutputError, SettingError, UsageError)
+    return isinstance(error, (*inputs, CompileError, ProgramError, MachineError, SimulatorError, InterpreterError))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The `eightfold` command; returns its exit status."""
+    try:
+        status = app(arguments, prog_name="eightfold", standalone_mode=False)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # what typer finds wrong with the command line itself
+            message = error.format_message()
+        elif _mendable(error):
+            message = str(error)
+        else:
+            raise
+        sys.stderr.write(f"eightfold: error: {' '.join(message.split())}\n")
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Output files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class OutputError(OSError):
+    """An output file that cannot be written. The message names it."""
+
+
+@contextmanager
+def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place at the end.
+
+    Parameters
+    ----------
+    path
+        The file to come. It is known at once whether its folder can be written.
+    keep_on
+        Errors after which what was written is still worth keeping. After any other nothing is left.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+    part = Path(name)
+    try:
+        try:
+            yield part
+        except keep_on:
+            _finish(part, path)
+            raise
+        _finish(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _finish(part: Path, path: Path) -> None:
+    try:
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)  # as if it had been opened in the usual way
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def folder(path: Path) -> Path:
+    """Makes a folder for outputs, with those above it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made: {error.strerror}") from None
+    return path

@@ -1,0 +1,73 @@
+"""Output files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eightfold.files import OutputError, folder, replacing
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "x.json"
+    with replacing(target) as part:
+        part.write_text("new")
+        assert not target.exists()
+        assert part.suffix == ".json"
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    target.write_text("old")
+
+    def fail() -> None:
+        with replacing(target) as part:
+            part.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_some_errors_keep_what_was_written(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+
+    def fail() -> None:
+        with replacing(target, keep_on=(KeyError,)) as part:
+            part.write_text("so far")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert target.read_text() == "so far"
+
+
+def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "x") as part:
+            part.write_text("")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("name", ["missing/x", "file/x", "folder"])
+def test_files_that_cannot_be_written_are_known_at_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=rf"{name} cannot be written"), replacing(tmp_path / name):
+        pytest.fail("the body ran")
+
+
+def test_folders_are_made_or_refused(tmp_path: Path) -> None:
+    assert folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        folder(tmp_path / "file" / "x")
