@@ -45,6 +45,8 @@ def convert(component: Any, *, name: str) -> str:
     with _builtin_yosys():
         yosys = find_yosys(lambda version: version >= (0, 40))
         verilog: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    # Multiplexers become functions, and Icarus takes a function whose name begins with $ for one of its own.
+    verilog = re.sub(r"\\\$procmux\$(\w+) ", r"procmux_\1 ", verilog)
     return "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
 
 
