@@ -7,25 +7,18 @@ from collections.abc import Iterator
 from itertools import product
 
 from ..hw.config import Config
+from .emission import Site, emit
 from .lowering import Convolution
 from .program import CompileError
 from .schedule import Schedule
-from .tiling import (
-    MAX_PIXELS,
-    Chunk,
-    Site,
-    Tiling,
-    WeightBuffer,
-    emit,
-    packed_bytes,
-    smallest_unit,
-    strip_bytes,
-    weight_units,
-)
+from .tiling import Tiling, strip_bytes
+from .units import Chunk, WeightBuffer, packed_bytes, smallest_unit, weight_units
+
+MAX_PIXELS = (1 << 16) - 1
+"""Of a tile: what the command's field holds."""
 
 HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
-
 
 TRIALS = 20_000
 """Commands to emit in trials of one layer before the best so far is taken."""

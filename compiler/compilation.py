@@ -12,15 +12,16 @@ import numpy.typing as npt
 from ..golden.graph import Graph
 from ..golden.kernels import check_supported
 from ..golden.numerics import Profile
-from ..hw.commands import WORD_BITS
+from ..hw.commands import COUNT_BITS, WORD_BITS
 from ..hw.config import Config
 from .choice import choose
+from .emission import Place, Site, emit
 from .lowering import Convolution, lower, reason_for_host
 from .packing import pack
 from .placement import place, uses_of
-from .program import HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .program import CompileError, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
 from .schedule import Schedule, Window
-from .tiling import Place, Site, WeightBuffer, emit, packed_bytes
+from .units import WeightBuffer, packed_bytes
 
 ALIGNMENT = 64
 """Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
@@ -142,6 +143,11 @@ def _machine_step(
         emit(schedule, layer, choose(layer, config, site), site, weight_buffer)
         complete[layer.destination] = schedule.executes
     scheduled = schedule.commands()
+    if len(scheduled) >= 1 << COUNT_BITS:
+        raise CompileError(
+            f"operators {layers[0].operator} to {layers[-1].operator} take {len(scheduled)} commands; "
+            f"the machine counts fewer than {1 << COUNT_BITS}"
+        )
     return MachineStep(
         operators=tuple(layer.operator for layer in layers),
         commands=tuple(s.command for s in scheduled),

@@ -10,11 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..hw.commands import PARAMETER_ROWS
 from ..hw.config import Config
 from .lowering import Convolution
-
-PARAMETER_ROWS = 9
-"""Rows of requantization parameters at the end of a block."""
 
 
 def pack(layer: Convolution, config: Config) -> npt.NDArray[np.uint8]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..hw.commands import WORD_BITS, Execute, Load, Opcode, Store
+from ..hw.commands import PARAMETER_ROWS, WORD_BITS, Execute, Load, Opcode, Store
 from ..hw.config import Config
 
 DRAM_LATENCY = 64
 """Cycles from a request to its first data: what the estimate assumes."""
-
-PARAMETER_ROWS = 9
 
 
 class Clock:

@@ -21,6 +21,9 @@ INDEX_BITS = 20
 COUNT_BITS = 20
 ADDRESS_BITS = 24
 
+PARAMETER_ROWS = 9
+"""Bytes of a channel's requantization parameters: bias and multiplier, four each and little-endian, then the shift."""
+
 
 class CommandError(ValueError):
     """A command that cannot be encoded, or words that are no command."""

@@ -9,11 +9,11 @@ from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 from . import accumulators, requantization, scratchpad, weights
 from .accumulators import Accumulators
 from .array import WEIGHT_BITS, SystolicArray
-from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS
+from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, PARAMETER_ROWS, WORD_BITS
 from .config import Config
 from .delay import DelayLine
 from .engine import ERROR
-from .requantization import PARAMETER_ROWS, RequantizationLanes
+from .requantization import RequantizationLanes
 from .sequencer import ISSUE_LATENCY, Sequencer
 
 EVENTS = ("array_step", "output", "weight_read", "accumulator_read", "accumulator_write")

@@ -7,10 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..golden.numerics import Rounding
+from .commands import PARAMETER_ROWS
 from .config import FIXED_POINT
-
-PARAMETER_ROWS = 9
-"""Bytes of a channel's parameters: bias and multiplier, four each and little-endian, then the shift."""
 
 LATENCY = 8
 """Cycles from an accumulator to its output."""

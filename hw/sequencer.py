@@ -7,11 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import scratchpad, weights
-from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, WORD_BITS, Execute, Mode, Opcode
+from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, PARAMETER_ROWS, WORD_BITS, Execute, Mode, Opcode
 from .config import Config
 from .engine import ERROR, command_layout
 from .registers import ErrorCode
-from .requantization import PARAMETER_ROWS
 
 ISSUE_LATENCY = 2
 """Cycles from a step's slot to its read of the scratchpad or of the weight buffer."""

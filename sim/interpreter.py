@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..golden.numerics import multiply_by_quantized_multiplier
-from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from ..hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Opcode, Store
 from ..hw.config import Config
-
-PARAMETER_ROWS = 9
 
 
 class InterpreterError(RuntimeError):

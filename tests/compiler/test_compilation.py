@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eightfold.compiler import CompileError, HostStep, MachineStep, Program, compile, from_machine, to_machine
+from eightfold.compiler import (
+    CompileError,
+    HostStep,
+    MachineStep,
+    Program,
+    compilation,
+    compile,
+    from_machine,
+    to_machine,
+)
 from eightfold.compiler.lowering import lower
-from eightfold.compiler.tiling import packed_bytes
+from eightfold.compiler.units import packed_bytes
 from eightfold.golden.graph import Graph, Operator, Subgraph
 from eightfold.golden.numerics import Profile, Rounding
 from eightfold.golden.runtime import run
@@ -171,6 +180,12 @@ def test_a_stride_that_no_field_holds_stays_with_the_host() -> None:
     (step,) = compile(builder.graph(), DEFAULT).steps
     assert isinstance(step, HostStep)
     assert step.reason == "300 exceeds 255, the machine's largest row_y"
+
+
+def test_more_commands_than_the_machine_can_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "COUNT_BITS", 1)
+    with pytest.raises(CompileError, match=r"operators 0 to 0 take \d+ commands; the machine counts fewer than 2"):
+        compile(Builder((1, 2, 2, 1)).convolution(1, (1, 1)).graph(), DEFAULT)
 
 
 def test_addresses_keep_their_lanes_of_the_bus() -> None:

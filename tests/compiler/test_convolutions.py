@@ -69,7 +69,7 @@ def networks(draw: st.DrawFn) -> tuple[Graph, Array]:
 
 
 @given(networks(), configs(), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_random_networks_are_exact_in_every_order_that_the_waits_allow(
     network: tuple[Graph, Array], config: Config, seed: int
 ) -> None:

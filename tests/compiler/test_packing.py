@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from eightfold.compiler.lowering import Convolution, lower
-from eightfold.compiler.packing import PARAMETER_ROWS, pack
-from eightfold.compiler.tiling import packed_bytes, weight_units
+from eightfold.compiler.packing import pack
+from eightfold.compiler.units import packed_bytes, weight_units
 from eightfold.golden.numerics import Profile
+from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import Config
 
 from .networks import Builder

@@ -9,11 +9,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 
 from eightfold.golden.numerics import Requantization
-from eightfold.hw.commands import Execute
+from eightfold.hw.commands import PARAMETER_ROWS, Execute
 from eightfold.hw.config import Config
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
-from eightfold.hw.requantization import PARAMETER_ROWS
 from eightfold.hw.scratchpad import Scratchpad
 from eightfold.hw.weights import WeightBuffer
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eightfold.golden.numerics import Requantization, Rounding
+from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import FIXED_POINT
-from eightfold.hw.requantization import LATENCY, PARAMETER_ROWS, RequantizationLanes
+from eightfold.hw.requantization import LATENCY, RequantizationLanes
 
 from .simulate import pack, simulate, unpack
 
