@@ -126,8 +126,8 @@ class ControlUnit(wiring.Component):
     """Starts the machine, sees how it ends, and counts.
 
     All else is held in reset while the machine is idle. A run begins with one cycle of `start`. It is done when the
-    program has passed and each engine has completed what it was handed; `STATUS` says so three cycles after the last
-    completion. On an error, or a reset by the host, the machine is halted until no bus transaction is under way.
+    program has passed and each engine has completed what it was handed; `STATUS` says so two cycles after the last
+    count has changed. On an error, or a reset by the host, the machine is halted until no bus transaction is under way.
 
     Of errors in one cycle, that of the load engine is reported before those of the execute engine, the store engine
     and the dispatcher. If no engine does anything for `PATIENCE` cycles, and some wait, the error is a deadlock.
