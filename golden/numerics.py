@@ -247,6 +247,8 @@ def activation_bounds(
     }.get(activation, ("", ""))
     if low == "":
         raise ValueError(f"fused activation is {activation}; expected NONE, RELU, RELU6 or RELU_N1_TO_1")
+    if np.dtype(dtype).kind not in "iu":
+        raise ValueError(f"the output's type is {np.dtype(dtype)}; expected integers")
     information = np.iinfo(np.dtype(dtype))
     minimum, maximum = int(information.min), int(information.max)
 

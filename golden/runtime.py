@@ -7,6 +7,7 @@ execution.tensors[17]           # any tensor on the way
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .graph import Graph, ModelError, Operator, Subgraph, Tensor
-from .kernels import Array, Evaluate, Node, Shape, check_supported, prepare
+from .kernels import MEMORY_LIMIT, Array, Evaluate, Node, Shape, check_supported, prepare
 from .numerics import Profile
 
 Keep = Literal["all", "outputs"]
@@ -84,7 +85,13 @@ def run_operator(
     """
     inputs = [_value(graph.main, index, tensors) for index in operator.inputs]
     shapes = [None if x is None else x.shape for x in inputs]
-    return prepare(Node.of(operator, graph, profile, shapes=shapes))(*inputs)
+    with quiet():
+        return prepare(Node.of(operator, graph, profile, shapes=shapes))(*inputs)
+
+
+def quiet() -> np.errstate:
+    """Without warnings of overflow and the like: what real numbers beyond a type's range become is defined here."""
+    return np.errstate(all="ignore")
 
 
 def _value(subgraph: Subgraph, index: int, tensors: Mapping[int, Array]) -> Array | None:
@@ -105,15 +112,20 @@ class Session:
         The network.
     profile
         Whose arithmetic to follow.
+    memory_limit
+        Bytes that activations may take at a time: what a damaged file asks for can exceed any memory.
 
     Raises
     ------
     ModelError
-        Operators that are not supported, all of them in one message.
+        Operators that are not supported, all of them in one message, or a working set beyond the limit.
     """
 
-    def __init__(self, graph: Graph, profile: Profile = Profile.TFLM) -> None:
+    def __init__(self, graph: Graph, profile: Profile = Profile.TFLM, *, memory_limit: int = MEMORY_LIMIT) -> None:
         check_supported(graph)
+        needed = working_set(graph)
+        if needed > memory_limit:
+            raise ModelError(f"{graph.name}: activations take {needed} bytes; the limit is {memory_limit}")
         self.graph = graph
         self.profile = profile
         self.variables: dict[str, Array] = {}
@@ -139,7 +151,8 @@ class Session:
             tensor.index: check_input(self.graph, position, array)
             for position, (tensor, array) in enumerate(zip(self.graph.inputs, inputs, strict=True))
         }
-        tensors = self._run(0, values, keep)
+        with quiet():
+            tensors = self._run(0, values, keep)
         outputs = tuple(tensors[tensor.index] for tensor in self.graph.outputs)
         return Execution(MappingProxyType(tensors), outputs)
 
@@ -162,7 +175,8 @@ class Session:
         """
         variables = {t.index: self._state(0, t) for t in self.graph.tensors if t.variable and t.data is None}
         inputs = [_value(self.graph.main, index, {**variables, **tensors}) for index in operator.inputs]
-        return self._evaluate(0, operator, inputs)(*inputs)
+        with quiet():
+            return self._evaluate(0, operator, inputs)(*inputs)
 
     def call_once(self, subgraph: int) -> None:
         """Run a subgraph without inputs, unless it has run since the last reset."""
@@ -201,6 +215,27 @@ class Session:
         if key not in self._states:
             self._states[key] = np.full(tensor.shape, fresh_value(tensor), tensor.dtype)
         return self._states[key]
+
+
+def working_set(graph: Graph) -> int:
+    """The most bytes that the activations of the main subgraph take at a time, by the shapes that the file states.
+
+    An activation lives from the operator that writes it to its last reader.
+    """
+    live = {tensor.index: _bytes(tensor) for tensor in graph.tensors if tensor.variable and not tensor.constant}
+    live |= {tensor.index: _bytes(tensor) for tensor in graph.inputs}
+    largest = total = sum(live.values())
+    for operator, freed in zip(graph.operators, _last_readers(graph.main), strict=True):
+        for index in operator.outputs:
+            live[index] = _bytes(graph.tensors[index])
+            total += live[index]
+        largest = max(largest, total)
+        total -= sum(live.pop(index, 0) for index in freed)
+    return largest
+
+
+def _bytes(tensor: Tensor) -> int:
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def fresh_value(tensor: Tensor) -> int:

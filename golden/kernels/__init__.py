@@ -10,6 +10,8 @@ its outputs may be views of them. What a kernel cannot compute it refuses with `
     (output,) = evaluate(x, weights, bias)
 """
 
+import numpy as np
+
 from ..graph import Graph, ModelError
 from . import (  # noqa: F401  (each registers its kernels)
     activation,
@@ -32,11 +34,12 @@ from . import (  # noqa: F401  (each registers its kernels)
 )
 from .convolution import ConvolutionGeometry, convolution_geometry
 from .dense import DenseGeometry, dense_geometry
-from .node import KERNELS, Array, Context, Evaluate, Kernel, Node, Shape, kernel
+from .node import KERNELS, MEMORY_LIMIT, Array, Context, Evaluate, Kernel, Node, Shape, kernel
 from .product import Operands, accumulator_bound, operands_of, requantization_of
 
 __all__ = [
     "KERNELS",
+    "MEMORY_LIMIT",
     "Array",
     "Context",
     "ConvolutionGeometry",
@@ -68,7 +71,14 @@ def prepare(node: Node) -> Evaluate:
     function = KERNELS.get(node.operator.kind)
     if function is None:
         raise node.fail("this operator is not supported")
-    return function(node)
+    try:
+        with np.errstate(all="ignore"):
+            return function(node)
+    except ModelError:
+        raise
+    except (ValueError, OverflowError) as error:
+        # Scales so far apart that their ratio is no multiplier, and the like.
+        raise node.fail(str(error)) from error
 
 
 def check_supported(graph: Graph) -> None:

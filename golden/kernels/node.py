@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from ..option_tables import option_fields, option_table
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+MEMORY_LIMIT = 2**28
+"""Bytes that activations may take at a time: what a damaged file asks for can exceed any memory."""
 
 Evaluate = Callable[..., tuple[Array, ...]]
 """From one array per input (None for an optional input that is absent) to one array per output."""
@@ -121,6 +125,11 @@ class Node:
             raise self.fail(f"input {position} is absent")
         return tensor
 
+    def expect_integers(self, *positions: int) -> None:
+        """Refuse inputs that are absent or no int32 or int64 numbers: sizes, axes, indices."""
+        for position in positions:
+            self.expect_type(self.input(position), "int32", "int64")
+
     @property
     def output(self) -> Tensor:
         """The first output."""
@@ -178,8 +187,10 @@ class Node:
             raise self.fail(f"tensor {tensor.index} ({tensor.name}) is {tensor.dtype}; supported: {', '.join(names)}")
 
     def expect_shape(self, shape: Sequence[int], position: int = 0) -> None:
-        """Refuse an output whose stated shape is not the one that the operator computes."""
+        """Refuse an output whose stated shape is not the one that the operator computes, or that no memory holds."""
         tensor = self.outputs[position]
+        if math.prod(shape) * tensor.dtype.itemsize > MEMORY_LIMIT:
+            raise self.fail(f"output {position} computes as {list(shape)}, more than {MEMORY_LIMIT} bytes")
         if self.resized or tensor.shape == tuple(shape) or not tensor.shape or tensor.shape_signature is not None:
             return
         raise self.fail(f"output {position} is stated as {list(tensor.shape)} and computes as {list(shape)}")

@@ -22,10 +22,13 @@ def pad(node: Node) -> Evaluate:
     """A constant border: the real number 0, or for PADV2 a third input."""
     x, output = node.input(0), node.output
     node.expect_same_quantization(x, output)
+    node.expect_integers(1)
     zero = 0
     if x.dtype.kind in "iu" and output.quantization is not None:
         zero = node.quantization(output)[1]
     chosen = node.operator.kind == "PADV2"
+    if chosen:
+        node.expect_type(node.input(2), x.dtype.name)
     fixed = None if node.input(1).data is None else _widths(node, node.constant(1))
 
     def evaluate(x: Array, paddings: Array, *value: Array) -> tuple[Array]:

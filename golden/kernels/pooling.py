@@ -12,6 +12,7 @@ from .windows import axes_of, pad_image
 def average_pool_2d(node: Node) -> Evaluate:
     """The mean of the pixels inside the image, rounded to nearest with ties away from zero."""
     node.expect_type(node.input(0), "int8", "uint8", "int16")
+    node.expect_type(node.output, node.input(0).dtype.name)
     vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
     batch, _, _, channels = node.input(0).shape
     shape = (batch, vertical.outputs, horizontal.outputs, channels)
@@ -47,6 +48,7 @@ def average_pool_2d(node: Node) -> Evaluate:
 def max_pool_2d(node: Node) -> Evaluate:
     """The greatest pixel inside the image."""
     node.expect_type(node.input(0), "int8", "uint8", "int16")
+    node.expect_type(node.output, node.input(0).dtype.name)
     vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
     batch, _, _, channels = node.input(0).shape
     shape = (batch, vertical.outputs, horizontal.outputs, channels)

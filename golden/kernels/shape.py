@@ -27,6 +27,8 @@ def reshape(node: Node) -> Evaluate:
         return wanted
 
     shape = node.optional(1)
+    if shape is not None:
+        node.expect_integers(1)
     if shape is not None and shape.data is None:
         return lambda x, wanted: (x.reshape(resolved(tuple(wanted.reshape(-1).tolist()))),)
     stated = node.option("new_shape") if shape is None else node.constant(1).reshape(-1).tolist()

@@ -14,6 +14,7 @@ def slice_(node: Node) -> Evaluate:
     """A box: begins and sizes are inputs; a size of -1 reaches to the end."""
     x = node.input(0)
     node.expect_type(node.output, x.dtype.name)
+    node.expect_integers(1, 2)
 
     def box(begins: list[int], sizes: list[int]) -> tuple[slice, ...]:
         if len(begins) != len(x.shape) or len(sizes) != len(x.shape):
@@ -39,6 +40,7 @@ def strided_slice(node: Node) -> Evaluate:
     """numpy's basic slicing, with bit masks that say which begins and ends are open and which axes disappear."""
     x = node.input(0)
     node.expect_type(node.output, x.dtype.name)
+    node.expect_integers(1, 2, 3)
     masks = {name: node.option(f"{name}_mask") for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
     if masks["ellipsis"] or masks["new_axis"]:
         raise node.fail("ellipsis_mask and new_axis_mask are not supported")

@@ -15,6 +15,8 @@ def transpose_conv(node: Node) -> Evaluate:
     node.expect_type(x, "int8", "uint8", "int16")
     node.expect_type(weights, "uint8" if x.dtype == np.uint8 else "int8")
     node.expect_type(node.output, x.dtype.name)
+    if bias_tensor is not None:
+        node.expect_type(bias_tensor, "int32", "int64")
     if len(x.shape) != 4 or len(weights.shape) != 4 or x.shape[3] != weights.shape[3] or 0 in weights.shape:
         raise node.fail(f"weights of the shape {list(weights.shape)} do not fit {list(x.shape)}")
     outputs, kernel_height, kernel_width, channels = weights.shape
@@ -25,6 +27,8 @@ def transpose_conv(node: Node) -> Evaluate:
     strides = node.option("stride_h"), node.option("stride_w")
     top, height = _before(node, x.shape[1], kernel_height, strides[0], shape[1])
     left, width = _before(node, x.shape[2], kernel_width, strides[1], shape[2])
+    if height * width > 4 * shape[1] * shape[2] + 2**20:
+        raise node.fail(f"an output of {shape[1]} x {shape[2]} is cut from {height} x {width}")
     requantization = requantization_for(node, x, weights)
     zero, weights_zero = node.quantization(x)[1], int(node.affine(weights).zero_point[0])
     centered = node.constant(1).astype(np.int64) - weights_zero

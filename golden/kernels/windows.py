@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from .node import Array, Node
+
+# Elements around an image: a damaged dilation asks for any number.
+_MOST_PADDING = 2**22
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,10 @@ def axes_of(node: Node, kernel_height: int, kernel_width: int, *, dilated: bool 
         dilation=node.option("dilation_w_factor") if dilated else 1,
         padding=padding,
     )
+    inside = math.prod(x.shape[1:])
+    padded = math.prod(axis.size + axis.before + axis.after for axis in (vertical, horizontal)) * x.shape[3]
+    if padded > 2 * inside + _MOST_PADDING:
+        raise node.fail(f"padding makes {padded} elements of {inside}")
     return vertical, horizontal
 
 

@@ -297,7 +297,7 @@ def relu(b: Builder, kind: str, dtype: str) -> Graph:
 def leaky_relu(b: Builder, dtype: str) -> Graph:
     x = b.input((5, 61), dtype, b.scale(), b.zero_point(dtype))
     y = b.tensor((5, 61), dtype, b.scale(), b.zero_point(dtype))
-    b.operator("LEAKY_RELU", (x,), (y,), alpha=float(b.rng.choice([0.1, 0.3, 0.01])))
+    b.operator("LEAKY_RELU", (x,), (y,), alpha=float(np.float32(b.rng.choice([0.1, 0.3, 0.01]))))
     return b.graph()
 
 

@@ -92,6 +92,8 @@ def random_array(rng: np.random.Generator, shape: Sequence[int], dtype: npt.DTyp
         return rng.uniform(-8, 8, shape).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
+    if dtype.kind not in "iu":
+        return np.zeros(shape, dtype)
     limits = np.iinfo(dtype)
     values = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     ends = rng.random(shape)
