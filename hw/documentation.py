@@ -70,8 +70,8 @@ def commands_page() -> str:
         "# Commands",
         "<!-- made by hw/documentation.py -->",
         _about(commands),
-        "A command may only wait for commands before it in the program: the dispatcher hands out commands in order, and\n"
-        "a full queue holds up those behind it.",
+        "A command may only wait for commands before it in the program: the dispatcher hands out commands in order,\n"
+        "and a full queue holds up those behind it.",
         *(_command(kind) for kind in COMMANDS.values()),
     ]
     return "\n\n".join(parts) + "\n"
