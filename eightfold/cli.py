@@ -191,7 +191,7 @@ def export(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
-    images: Annotated[int, typer.Option(help="Test images to recognise.")] = 6,
+    images: Annotated[int, typer.Option(help="Test images to recognise.")] = 8,
     config: ConfigOption = "16x16",
 ) -> None:
     """Run the project's digits network on the RTL, on real test images."""
