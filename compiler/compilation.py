@@ -87,7 +87,10 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     for on_machine, group in groupby(graph.operators, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
         if on_machine:
-            steps.append(_machine_step(graph, config, [layers[i] for i in operators], weights_at, dram))
+            try:
+                steps.append(_machine_step(graph, config, [layers[i] for i in operators], weights_at, dram))
+            except CompileError as error:
+                raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
             steps += [HostStep(i, reasons[i] or "") for i in operators]
     streams_at = dram.size

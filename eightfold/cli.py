@@ -40,6 +40,7 @@ ProfileOption = Annotated[
 
 
 _FILE_WIDTH = 120
+_FIGURES = (".png", ".svg", ".pdf")
 
 
 class UsageError(ValueError):
@@ -95,6 +96,11 @@ def run(
     from .sim.errors import MachineError, SimulatorError
     from .sim.simulation import Simulation
 
+    if figure is not None and (figure.suffix not in _FIGURES or backend != "icarus"):
+        raise UsageError(
+            f"--figure is {str(figure)!r}, the backend {backend}; "
+            f"a file that ends in {', '.join(_FIGURES)} and the backend icarus were expected"
+        )
     program = _program(model, config, profile)
     values = _inputs(program, inputs or [])
     with ExitStack() as stack:
@@ -197,9 +203,9 @@ def demo(
     """Run the project's digits network on the RTL, on real test images."""
     from .demo import demonstrate
 
-    target = folder(out)
     with _progress(f"digits on {config}") as report:
         demonstration = demonstrate(_config(config), images, report)
+    target = folder(out)
     with replacing(target / "demo.json") as part:
         part.write_text(json.dumps(demonstration.to_json(), indent=2) + "\n", encoding="utf-8")
     with replacing(target / "layers.png") as part:
@@ -261,7 +267,8 @@ def _progress(title: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0, cycles=0)
 
         def report(state: State) -> None:

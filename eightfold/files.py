@@ -22,7 +22,7 @@ def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Itera
     path
         The file to come. It is known at once whether its folder can be written.
     keep_on
-        Errors after which what was written is still worth keeping. After any other nothing is left.
+        Errors after which what was written, if anything, is still worth keeping. After any other nothing is left.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Itera
         try:
             yield part
         except keep_on:
-            _finish(part, path)
+            if part.stat().st_size:
+                _finish(part, path)
             raise
         _finish(part, path)
     finally:

@@ -142,6 +142,8 @@ class Simulation:
     ) -> None:
         if isinstance(backend, str) and backend not in BACKENDS:
             raise SettingError(f"backend is {backend!r}; one of {', '.join(BACKENDS)} was expected")
+        if waves is not None and not program.machine_operators:
+            raise SettingError(f"waves is {str(waves)!r}; nothing of {program.graph.name} runs on the machine")
         if waves is not None and backend != "icarus":
             raise SettingError(f"waves is {str(waves)!r}; the backend {backend} has no waveforms")
         self.program = program

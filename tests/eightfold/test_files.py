@@ -48,6 +48,16 @@ def test_some_errors_keep_what_was_written(tmp_path: Path) -> None:
     assert target.read_text() == "so far"
 
 
+def test_nothing_is_kept_where_nothing_was_written(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replacing(tmp_path / "x", keep_on=(KeyError,)):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert os.listdir(tmp_path) == []
+
+
 def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

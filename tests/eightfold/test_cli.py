@@ -1,0 +1,281 @@
+"""The command line: what it prints, what it writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eightfold import __version__
+from eightfold.cli import main
+from eightfold.golden.reader import read
+from eightfold.golden.runtime import run
+
+from ..sim.test_result import LAYER_TYPES, RUN_TYPES, check_types
+
+MODELS = Path(__file__).parents[2] / "models"
+DIGITS = str(MODELS / "digits.tflite")
+
+needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def succeed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is wrong with a command line; checks the form of the refusal."""
+    before = sorted(os.listdir())
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("eightfold: error: ")
+    assert sorted(os.listdir()) == before
+    return line.removeprefix("eightfold: error: ")
+
+
+def golden_image() -> np.ndarray[Any, Any]:
+    with np.load(MODELS / "digits.npz") as file:
+        return np.asarray(file["images"][:1])
+
+
+def test_without_arguments_it_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys)
+    for command in ("run", "inspect", "compile", "export", "demo"):
+        assert command in text
+    assert succeed(capsys, "--version") == f"eightfold {__version__}\n"
+
+
+@pytest.mark.parametrize("backend", ["golden", "commands"])
+def test_run_shows_every_layer(capsys: pytest.CaptureFixture[str], backend: str) -> None:
+    text = succeed(capsys, "run", DIGITS, "--backend", backend)
+    assert text.count("CONV_2D") >= 4
+    assert "exact" in text
+    assert f"backend {backend}, profile tflm" in text
+
+
+def test_run_writes_nothing_but_json_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    value = json.loads(succeed(capsys, "run", DIGITS, "--backend", "commands", "--json", "-"))
+    check_types(value, RUN_TYPES)
+    check_types(value["layers"][0], LAYER_TYPES)
+    assert value["model"] == "digits"
+    assert value["bit_exact"] is True
+
+
+def test_run_writes_json_and_every_tensor_to_files(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("x.npy", golden_image())
+    options = ["--backend", "commands", "--input", "x.npy", "--json", "r.json", "--dump", "t.npz", "--config", "8x8"]
+    succeed(capsys, "run", DIGITS, *options)
+    assert sorted(os.listdir()) == ["r.json", "t.npz", "x.npy"]
+    assert json.loads(Path("r.json").read_text())["config"] == "8x8"
+    graph = read(DIGITS)
+    expected = run(graph, [golden_image()])
+    with np.load("t.npz") as dump:
+        assert set(dump) == {f"tensor{t.index}" for t in graph.tensors} | {"output0"}
+        for index, value in expected.tensors.items():
+            assert np.array_equal(dump[f"tensor{index}"], value)
+        assert np.array_equal(dump["output0"], expected.outputs[0])
+
+
+def test_random_inputs_depend_on_the_seed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for seed in ("random:1", "random:2", "random:1"):
+        succeed(capsys, "run", DIGITS, "--backend", "golden", "--input", seed, "--dump", "t.npz")
+        with np.load("t.npz") as dump:
+            outputs.append(dump["tensor0"])
+    assert np.array_equal(outputs[0], outputs[2])
+    assert not np.array_equal(outputs[0], outputs[1])
+    assert int(outputs[0].max()) - int(outputs[0].min()) > 200
+
+
+def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "5 of 7 operators" in succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
+    value = json.loads(succeed(capsys, "run", "d.efp", "--backend", "commands", "--json", "-"))
+    assert (value["config"], value["bit_exact"]) == ("4x4", True)
+
+
+def test_compile_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "compile", DIGITS, "--listing", "-")
+    assert "execute" in text
+    assert "load" in text
+    succeed(capsys, "compile", DIGITS, "--listing", "d.txt")
+    assert Path("d.txt").read_text() == text
+
+
+def test_inspect_shows_and_writes_what_is_in_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "333,376 MACs" in succeed(capsys, "inspect", DIGITS)
+    value = json.loads(succeed(capsys, "inspect", DIGITS, "--json", "-"))
+    assert value["format"] == "eightfold-inspect/1"
+    assert (value["macs"], len(value["operators"]), len(value["tensors"])) == (333_376, 7, 19)
+    succeed(capsys, "inspect", DIGITS, "--json", "d.json")
+    assert json.loads(Path("d.json").read_text()) == value
+
+
+def test_export_writes_verilog_and_the_configuration_that_makes_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    from eightfold.hw.config import Config
+
+    Path("mine.toml").write_text('base = "4x4"\ncolumns = 6\naccumulator_bytes = 768\n')
+    succeed(capsys, "export", "--config", "mine.toml", "--out", "a")
+    succeed(capsys, "export", "--config", "a/eightfold.toml", "--out", "b")
+    text = Path("a/eightfold.v").read_text()
+    assert "module eightfold" in text
+    assert Path("b/eightfold.v").read_text() == text
+    assert Config.from_toml("a/eightfold.toml") == Config.from_toml("mine.toml")
+    assert sorted(os.listdir("a")) == ["eightfold.toml", "eightfold.v"]
+
+
+@needs_icarus
+def test_run_on_the_rtl_writes_waveforms_and_a_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", "4x4", "--waves", "w.fst", "--figure", "f.svg", "--latency", "1", "--json", "-"]
+    value = json.loads(succeed(capsys, "run", DIGITS, *options))
+    assert value["bit_exact"] is True
+    assert value["cycles"] == sum(layer["cycles"] for layer in value["layers"])
+    assert value["latency"] == 1
+    assert sorted(os.listdir()) == ["f.svg", "w.fst"]
+    assert Path("w.fst").stat().st_size > 10_000
+
+
+@needs_icarus
+def test_demo_recognises_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "demo", "--config", "4x4", "--images", "2", "--out", "o/p")
+    assert "2 of 2 digits recognised; 2 of 2 runs exact" in text
+    value = json.loads(Path("o/p/demo.json").read_text())
+    assert value["format"] == "eightfold-demo/1"
+    assert [digit["label"] == digit["recognised"] for digit in value["digits"]] == [True, True]
+    for one in value["runs"]:
+        check_types(one, RUN_TYPES)
+    assert sorted(os.listdir("o/p")) == ["demo.json", "layers.png"]
+
+
+# Refusals.
+
+
+@pytest.fixture
+def files() -> None:
+    data = Path(DIGITS).read_bytes()
+    Path("cut.tflite").write_bytes(data[:5000])
+    Path("text.tflite").write_text("not a network")
+    Path("empty.tflite").write_bytes(b"")
+    Path("damaged.tflite").write_bytes(data[:8] + b"\xff" * 64 + data[72:])
+    Path("folder.tflite").mkdir()
+    Path("text.efp").write_text("not a program")
+    Path("text.npy").write_text("not an array")
+    np.save("shape.npy", np.zeros((1, 8, 8), np.int8))
+    np.save("type.npy", np.zeros((1, 8, 8, 1), np.float32))
+    np.save("objects.npy", np.array([{}], object), allow_pickle=True)
+    Path("bad.toml").write_text("rows = ")
+    Path("unknown.toml").write_text("rowz = 4")
+    Path("small.toml").write_text('base = "4x4"\nrows = 2')
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "missing.tflite"], "missing.tflite: cannot be read: No such file"),
+        (["run", "folder.tflite"], "folder.tflite: cannot be read"),
+        (["run", "text.tflite"], "text.tflite: not a .tflite file"),
+        (["run", "empty.tflite"], "empty.tflite: not a .tflite file"),
+        (["run", "cut.tflite"], "cut.tflite"),
+        (["run", "damaged.tflite"], "damaged.tflite"),
+        (["inspect", "cut.tflite"], "cut.tflite"),
+        (["compile", "cut.tflite"], "cut.tflite"),
+        (["run", "text.efp"], "text.efp"),
+        (["run", "missing.efp"], "missing.efp"),
+        (["run", DIGITS, "--input", "missing.npy"], "missing.npy: cannot be read"),
+        (["run", DIGITS, "--input", "text.npy"], "text.npy: not an .npy file"),
+        (["run", DIGITS, "--input", "objects.npy"], "objects.npy: not an .npy file"),
+        (["run", DIGITS, "--input", "shape.npy"], "is int8[1, 8, 8]; expected int8[1, 8, 8, 1]"),
+        (["run", DIGITS, "--input", "type.npy"], "is float32[1, 8, 8, 1]; expected int8[1, 8, 8, 1]"),
+        (["run", DIGITS, "--input", "random:x"], "'random:x'; random: and a number was expected"),
+        (["run", DIGITS, "--input", "random:1", "--input", "random:2"], "given 2 times; digits has 1 inputs"),
+        (["run", DIGITS, "--config", "7x7"], "no configuration is named '7x7'; there are 4x4, 8x8"),
+        (["run", DIGITS, "--config", "missing.toml"], "missing.toml: No such file"),
+        (["run", DIGITS, "--config", "bad.toml"], "bad.toml: not a TOML file"),
+        (["run", DIGITS, "--config", "unknown.toml"], "unknown.toml: unknown parameter 'rowz'"),
+        (["run", DIGITS, "--config", "small.toml"], "small.toml: rows is 2; 4 to 64 was expected"),
+        (["export", "--config", "7x7", "--out", "o"], "no configuration is named '7x7'"),
+        (["run", DIGITS, "--profile", "tflite"], "--profile is 'tflite'; one of tflm"),
+        (["run", DIGITS, "--backend", "verilog"], "backend is 'verilog'; one of icarus"),
+        (["run", DIGITS, "--latency", "0"], "latency is 0"),
+        (["run", DIGITS, "--stalls", "2"], "stalls is 2.0"),
+        (["run", DIGITS, "--waves", "w.txt"], "a file that ends in .vcd or .fst"),
+        (["run", DIGITS, "--backend", "golden", "--waves", "w.vcd"], "the backend golden has no waveforms"),
+        (["run", DIGITS, "--backend", "golden", "--json", "no/x.json"], "no/x.json cannot be written"),
+        (["run", DIGITS, "--backend", "golden", "--dump", "no/x.npz"], "no/x.npz cannot be written"),
+        (["run", DIGITS, "--backend", "golden", "--figure", "x.png"], "the backend icarus"),
+        (["run", DIGITS, "--backend", "golden", "--figure", "x.doc"], "a file that ends in .png, .svg, .pdf"),
+        (["compile", DIGITS, "--out", "no/x.efp"], "no/x.efp cannot be written"),
+        (["demo", "--images", "0"], "0 images were asked for"),
+        (["run"], "Missing argument"),
+        (["run", DIGITS, "--what"], "No such option: --what"),
+        (["run", DIGITS, "--latency", "soon"], "--latency"),
+        (["walk"], "No such command 'walk'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in refuse(capsys, *arguments)
+
+
+def test_a_missing_simulator_is_said_with_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "apt-get install iverilog" in refuse(capsys, "run", DIGITS, "--json", "r.json", "--waves", "w.vcd")
+
+
+def test_a_layer_that_cannot_be_tiled_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.toml").write_text('base = "4x4"\nscratchpad_bytes = 64\n')
+    line = refuse(capsys, "run", DIGITS, "--config", "tiny.toml")
+    assert line == (
+        "digits on tiny: operator 0: the rows of input and output that one output row takes need 166 bytes of "
+        "scratchpad; there are 64"
+    )
+
+
+def test_errors_of_the_program_itself_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("eightfold.golden.reader.read", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["inspect", DIGITS])
+
+
+def test_the_installed_command_refuses_without_a_traceback() -> None:
+    command = Path(sys.executable).with_name("eightfold")
+    if not command.exists():
+        pytest.skip("the package is not installed beside this interpreter")
+    done = subprocess.run([command, "run", "missing.tflite"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "eightfold: error: missing.tflite: cannot be read: No such file or directory\n"
+
+
+def test_an_interrupt_leaves_no_files() -> None:
+    script = (
+        "import os, signal, sys, threading, eightfold.cli\n"
+        "from eightfold.sim.simulation import Simulation\n"
+        "Simulation.run = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT) or threading.Event().wait(5)\n"
+        f"sys.exit(eightfold.cli.main(['run', {DIGITS!r}, '--backend', 'golden', '--json', 'r.json']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert os.listdir() == []
