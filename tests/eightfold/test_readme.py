@@ -1,0 +1,63 @@
+"""The README's code runs, its files exist, its commands are understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eightfold.cli import main
+from eightfold.hw.config import Config
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_the_python_example_runs_and_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    result, digit, *layers = capsys.readouterr().out.splitlines()
+    assert digit == "7 7"
+    assert re.fullmatch(
+        r"<RunResult digits on 16x16 \(icarus\): 7 layers, 333,376 MACs, [\d,]+ cycles, "
+        r"[\d.]+% of the array, bit exact>",
+        result,
+    )
+    assert len(layers) == 7
+
+
+def test_the_configuration_example_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    (tmp_path / "wide.toml").write_text(text)
+    config = Config.from_toml(tmp_path / "wide.toml")
+    assert (config.rows, config.columns, config.bus_bytes) == (16, 32, 16)
+
+
+def test_links_lead_to_files() -> None:
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
+    assert len(targets) > 10
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_the_commands_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("eightfold ")]
+    assert len(lines) >= 7
+    for line in lines:
+        command, *arguments = shlex.split(line, comments=True)[1:]
+        options = {argument for argument in arguments if argument.startswith("--")}
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert all(option in text for option in options), line
+        assert all((ROOT / a).exists() for a in arguments if a.startswith("models/")), line
