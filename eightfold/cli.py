@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from .compiler.program import Program
+    from .golden.graph import Graph
+    from .golden.numerics import Profile
     from .hw.config import Config
     from .sim.simulation import Report
 
@@ -155,6 +158,66 @@ def inspect(
 
 
 @app.command()
+def compare(
+    model: ModelArgument,
+    profiles: Annotated[
+        str, typer.Option(metavar="A,B", help="Whose arithmetic: two profiles, or one beside --oracle or --dump.")
+    ] = "tflm",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE.npy|random:SEED",
+            help="An input, in the network's type and shape; once per input of the network.",
+            show_default="random:0",
+        ),
+    ] = None,
+    oracle: Annotated[
+        str | None, typer.Option(metavar="litert", help="Compare with LiteRT, where it is installed.")
+    ] = None,
+    dump: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Compare with the tensors that `run --dump` wrote.")
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the comparison as JSON; - is stdout.")
+    ] = None,
+) -> None:
+    """Show where two computations of a network part: two profiles, golden and LiteRT, golden and a run of the RTL."""
+    from .golden.compare import compare_profiles, compare_with
+    from .golden.litert import LiteRT
+    from .golden.reader import read
+    from .reports.comparison import comparison_json, comparison_report
+
+    chosen = [_profile(name.strip(), "--profiles") for name in profiles.split(",")]
+    others = [name for name, value in (("--oracle", oracle), ("--dump", dump)) if value is not None]
+    if len(chosen) + len(others) != 2:
+        raise UsageError(
+            f"--profiles is {profiles!r} beside {' and '.join(others) or 'nothing'}; "
+            "two profiles, or one with either --oracle or --dump, were expected"
+        )
+    if oracle not in (None, "litert"):
+        raise UsageError(f"--oracle is {oracle!r}; litert was expected")
+    graph = read(model)
+    values = _graph_inputs(graph, inputs or [])
+    if oracle is not None:
+        other = LiteRT(model.read_bytes(), chosen[0]).run(graph, values)
+        comparison = compare_with(
+            graph, values, chosen[0], other.tensors, name=f"LiteRT ({chosen[0].value})", other_profile=chosen[0]
+        )
+    elif dump is not None:
+        comparison = compare_with(graph, values, chosen[0], _dumped(dump), name=str(dump))
+    else:
+        comparison = compare_profiles(graph, values, chosen[0], chosen[1])
+    text = json.dumps(comparison_json(graph.name, comparison), indent=2) + "\n"
+    if json_file == "-":
+        typer.echo(text, nl=False)
+    elif json_file is not None:
+        _write(Path(json_file), text)
+    else:
+        _show(comparison_report(graph.name, comparison))
+
+
+@app.command()
 def compile(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.efp", help="Write the program.")] = None,
@@ -219,16 +282,38 @@ def demo(
 def _program(model: Path, config: str, profile: str) -> Program:
     from .compiler.compilation import compile as compile_graph
     from .compiler.program import Program
-    from .golden.numerics import Profile
     from .golden.reader import read
 
     if model.suffix == ".efp":
         return Program.load(model)
-    profiles = [known.value for known in Profile]
-    if profile not in profiles:
-        raise UsageError(f"--profile is {profile!r}; one of {', '.join(profiles)} was expected")
+    chosen = _profile(profile, "--profile")
     machine = _config(config)
-    return compile_graph(read(model), machine, Profile(profile))
+    return compile_graph(read(model), machine, chosen)
+
+
+def _profile(name: str, option: str) -> Profile:
+    from .golden.numerics import Profile
+
+    profiles = [known.value for known in Profile]
+    if name not in profiles:
+        raise UsageError(f"{option} is {name!r}; one of {', '.join(profiles)} was expected")
+    return Profile(name)
+
+
+def _dumped(path: Path) -> dict[int, Any]:
+    """The tensors in a file that `run --dump` wrote, by index."""
+    import numpy as np
+
+    from .inputs import InputError
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [name for name in file.files if name.startswith("tensor") and name[6:].isdecimal()]
+            return {int(name[6:]): file[name] for name in names}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not an .npz file of tensors: {error}") from None
 
 
 def _config(name: str) -> Config:
@@ -238,9 +323,12 @@ def _config(name: str) -> Config:
 
 
 def _inputs(program: Program, sources: list[str]) -> list[Any]:
+    return _graph_inputs(program.graph, sources)
+
+
+def _graph_inputs(graph: Graph, sources: list[str]) -> list[Any]:
     from .inputs import random_input, read_input
 
-    graph = program.graph
     if not sources:
         sources = ["random:0"] * len(graph.inputs)
     if len(sources) != len(graph.inputs):

@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .graph import Graph, ModelError, Operator
-from .kernels import Array, Node, convolution_geometry, operands_of, requantization_of
+from .kernels import SUMS_OF_PRODUCTS, Array, Node, convolution_geometry, operands_of, requantization_of
 from .numerics import Profile
 from .runtime import Session
-
-_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True)
@@ -243,7 +241,7 @@ def _explain(
         left=float(golden[tensor][place]),
         right=float(theirs[place]),
     )
-    if operator.kind not in _PRODUCTS or golden[operator.inputs[0]].dtype.kind == "f":
+    if operator.kind not in SUMS_OF_PRODUCTS or golden[operator.inputs[0]].dtype.kind == "f":
         return found
     accumulator = accumulator_at(graph, operator, golden[operator.inputs[0]], place)
     rounded: list[int | None] = []
@@ -287,8 +285,8 @@ def accumulator_at(graph: Graph, operator: Operator, x: Array, position: Sequenc
     ValueError
         Another operator.
     """
-    if operator.kind not in _PRODUCTS:
-        raise ValueError(f"{operator.kind} has no accumulators; expected one of {', '.join(_PRODUCTS)}")
+    if operator.kind not in SUMS_OF_PRODUCTS:
+        raise ValueError(f"{operator.kind} has no accumulators; expected one of {', '.join(SUMS_OF_PRODUCTS)}")
     operands = operands_of(Node.of(operator, graph))
     weights = operands.weights.astype(np.int64) - operands.weights_zero_point
     centered = x.astype(np.int64) - operands.input_zero_point

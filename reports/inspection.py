@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..golden.graph import Graph, Operator, Tensor
+from ..golden.graph import Graph, ModelError, Operator, Tensor
+from ..golden.kernels import SUMS_OF_PRODUCTS, Node, accumulator_bound
 from ..golden.macs import macs
 from .table import count, new_table
 
@@ -28,6 +29,8 @@ class OperatorFacts:
         Products, those with taps outside the image included.
     weight_bytes
         Of the constants that it reads.
+    accumulator_bound
+        The greatest magnitude that an accumulator of it can have, whatever the input; None where it has none.
     options
         Of the operator, as the file names them.
     """
@@ -38,6 +41,7 @@ class OperatorFacts:
     outputs: tuple[int, ...]
     macs: int
     weight_bytes: int
+    accumulator_bound: int | None
     options: dict[str, Any]
 
 
@@ -107,8 +111,16 @@ def _operator(operator: Operator, graph: Graph) -> OperatorFacts:
         outputs=operator.outputs,
         macs=macs(operator, graph),
         weight_bytes=sum(_bytes(graph.tensors[index]) for index in constants),
+        accumulator_bound=_accumulator_bound(operator, graph),
         options={name: _plain(value) for name, value in operator.options.items()},
     )
+
+
+def _accumulator_bound(operator: Operator, graph: Graph) -> int | None:
+    try:
+        return accumulator_bound(Node.of(operator, graph)) if operator.kind in SUMS_OF_PRODUCTS else None
+    except ModelError:
+        return None  # weights that are computed, or not quantized
 
 
 def _tensor(tensor: Tensor, graph: Graph) -> TensorFacts:
@@ -157,6 +169,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
         ("output", "<"),
         ("MACs", ">"),
         ("weight bytes", ">"),
+        ("bits", ">"),
     )
     operators.add_column("options", overflow="fold")
     for operator in inspection.operators:
@@ -168,6 +181,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
             Text("\n").join(_shape(inspection.tensors[i]) for i in operator.outputs),
             count(operator.macs),
             count(operator.weight_bytes),
+            _bits(operator.accumulator_bound),
             Text(", ".join(f"{k} {v}" for k, v in operator.options.items() if _telling(k, v)), style="dim"),
         )
     tensors = new_table(
@@ -191,9 +205,17 @@ def inspection_report(inspection: Inspection) -> RenderableType:
         )
     total = Text(
         f"{len(inspection.operators)} operators, {len(inspection.tensors)} tensors, {inspection.macs:,} MACs, "
-        f"{inspection.weight_bytes:,} bytes of constants"
+        f"{inspection.weight_bytes:,} bytes of constants; bits: the most that an accumulator can need"
     )
     return Group(operators, tensors, total)
+
+
+def _bits(bound: int | None) -> Text:
+    """The bits that an accumulator with a sign needs; red beyond the machine's 32."""
+    if bound is None:
+        return Text("-")
+    bits = bound.bit_length() + 1
+    return Text(str(bits), style="bold red" if bits > 32 else "")
 
 
 def _shape(tensor: TensorFacts) -> Text:

@@ -35,11 +35,12 @@ from . import (  # noqa: F401  (each registers its kernels)
 from .convolution import ConvolutionGeometry, convolution_geometry
 from .dense import DenseGeometry, dense_geometry
 from .node import KERNELS, MEMORY_LIMIT, Array, Context, Evaluate, Kernel, Node, Shape, kernel
-from .product import Operands, accumulator_bound, operands_of, requantization_of
+from .product import SUMS_OF_PRODUCTS, Operands, accumulator_bound, operands_of, requantization_of
 
 __all__ = [
     "KERNELS",
     "MEMORY_LIMIT",
+    "SUMS_OF_PRODUCTS",
     "Array",
     "Context",
     "ConvolutionGeometry",

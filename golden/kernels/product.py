@@ -16,6 +16,10 @@ from .node import Array, Node
 _EXACT: tuple[tuple[int, type[np.floating[Any]]], ...] = ((2**24, np.float32), (2**53, np.float64))
 
 
+SUMS_OF_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""The operators that sum products of inputs and constant weights into accumulators."""
+
+
 @dataclass(frozen=True, eq=False)
 class Operands:
     """The constants of an operator that sums products: `sum((x - input_zero_point) * (w - weights_zero_point)) + bias`.
