@@ -24,6 +24,7 @@ from . import (  # noqa: F401  (each registers its kernels)
     padding,
     pooling,
     rearranging,
+    recurrent,
     reduction,
     resizing,
     shape,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..numerics import (
+    Profile,
     activation_bounds,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -95,6 +96,17 @@ def leaky_relu(node: Node) -> Evaluate:
     identity = quantize_multiplier(float(scale / scale_out), rounding=rounding)
     leak = quantize_multiplier(abs(float(scale * alpha / scale_out)), rounding=rounding)
     limits = np.iinfo(output.dtype)
+    ratio = scale / scale_out
+    if node.profile is Profile.XNNPACK and x.dtype != np.int16 and _delegated(ratio) and _delegated(abs(ratio * alpha)):
+        # XNNPACK's multipliers have 8 fractional bits.
+        gain, loss = (int(np.rint(np.float32(256) * factor)) for factor in (ratio, ratio * alpha))
+
+        def scaled(x: Array) -> tuple[Array]:
+            centered = x.astype(np.int64) - zero_point
+            product = (centered * np.where(centered > 0, gain, loss) + 128) >> 8
+            return (np.clip(product + zero_out, limits.min, limits.max).astype(output.dtype),)
+
+        return scaled
 
     def evaluate(x: Array) -> tuple[Array]:
         centered = x.astype(np.int64) - zero_point
@@ -104,6 +116,11 @@ def leaky_relu(node: Node) -> Evaluate:
         return (np.clip(result, limits.min, limits.max).astype(output.dtype),)
 
     return evaluate
+
+
+def _delegated(ratio: np.float32) -> bool:
+    """Whether XNNPACK takes a factor; LiteRT's own kernel takes the others."""
+    return bool(2**-8 <= ratio <= 2**7)
 
 
 @kernel("PRELU")

@@ -10,12 +10,13 @@ Taps outside the image contribute nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Operator
+from ..numerics import Rounding
 from .node import Array, Evaluate, Node, kernel
 from .product import check_accumulator, check_types, float_product, requantization_of
 from .windows import Axis, axes_of
@@ -98,6 +99,8 @@ def geometry_of(node: Node) -> ConvolutionGeometry:
 @kernel("CONV_2D")
 def conv_2d(node: Node) -> Evaluate:
     """A sum over a window and all channels (of a group), as products of matrices."""
+    if node.input(0).dtype == np.float32:
+        return _float_convolution(node)
     check_types(node)
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
@@ -175,6 +178,8 @@ def _patches(strip: Array, geometry: ConvolutionGeometry, group: int, rows: slic
 @kernel("DEPTHWISE_CONV_2D")
 def depthwise_conv_2d(node: Node) -> Evaluate:
     """A sum over a window for each channel by itself, tap by tap."""
+    if node.input(0).dtype == np.float32:
+        return _float_convolution(node)
     check_types(node)
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
@@ -182,6 +187,9 @@ def depthwise_conv_2d(node: Node) -> Evaluate:
     channels, columns = geometry.output_channels, geometry.horizontal.outputs
     requantization, product = requantization_of(node), float_product(node)
     zero_point = node.quantization(node.input(0))[1]
+    # LiteRT's optimized kernel takes eight channels at a time, and rounds those that are left as the reference does.
+    tail = channels // 8 * 8 if requantization.rounding is Rounding.DOUBLE_UP else channels
+    reference = replace(requantization, rounding=Rounding.DOUBLE)
 
     def evaluate(x: Array, *_: Array) -> tuple[Array]:
         output = np.empty(geometry.output_shape, node.output.dtype)
@@ -212,7 +220,38 @@ def depthwise_conv_2d(node: Node) -> Evaluate:
             sums = sums.reshape(-1, channels)
             check_accumulator(node, sums, product.bias, product.bound)
             outputs = requantization.apply(sums, output.dtype, bias=product.bias)
+            if tail < channels:
+                left = reference.apply(sums, output.dtype, bias=product.bias)
+                outputs[:, tail:] = left[:, tail:]
             output[n, rows] = outputs.reshape(-1, columns, channels)
         return (output,)
+
+    return evaluate
+
+
+def _float_convolution(node: Node) -> Evaluate:
+    """Real numbers. Sums of floats depend on their order: equal to other runtimes' up to rounding errors."""
+    geometry = geometry_of(node)
+    node.expect_shape(geometry.output_shape)
+    for tensor in (node.input(1), node.optional(2), node.output):
+        if tensor is not None:
+            node.expect_type(tensor, "float32")
+    low, high = node.float_bounds()
+    depthwise = node.operator.kind == "DEPTHWISE_CONV_2D"
+    each = geometry.output_channels // geometry.groups
+
+    def evaluate(x: Array, weights: Array, *bias: Array) -> tuple[Array]:
+        if depthwise:
+            weights = weights[0].transpose(2, 0, 1)
+        matrices = weights.reshape(geometry.groups, each, -1)
+        output = np.empty(geometry.output_shape, np.float32)
+        for n, rows in _blocks(geometry, geometry.taps + geometry.output_channels, np.float32):
+            strip = _strip(x[n], geometry, rows, 0, np.float32)
+            for g, matrix in enumerate(matrices):
+                sums = _patches(strip, geometry, g, rows) @ matrix.T
+                output[n, rows, :, g * each : (g + 1) * each] = sums.reshape(-1, geometry.horizontal.outputs, each)
+        if bias and bias[0] is not None:
+            output += bias[0]
+        return (np.clip(output, low, high),)
 
     return evaluate

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..graph import Graph, Operator
 from .node import Array, Evaluate, Node, kernel
 from .product import check_accumulator, check_types, float_product, requantization_of
@@ -58,6 +60,8 @@ def geometry_of(node: Node) -> DenseGeometry:
 @kernel("FULLY_CONNECTED")
 def fully_connected(node: Node) -> Evaluate:
     """One product of matrices."""
+    if node.input(0).dtype == np.float32:
+        return _float_dense(node)
     check_types(node)
     if node.option("weights_format") != "DEFAULT":
         raise node.fail(f"weights_format is {node.option('weights_format')}; expected DEFAULT")
@@ -69,5 +73,23 @@ def fully_connected(node: Node) -> Evaluate:
         sums = x.reshape(geometry.rows, geometry.inputs).astype(product.kind) @ product.weights().T
         check_accumulator(node, sums, product.bias, product.bound)
         return (requantization.apply(sums, node.output.dtype, bias=product.bias).reshape(geometry.output_shape),)
+
+    return evaluate
+
+
+def _float_dense(node: Node) -> Evaluate:
+    """Real numbers. Sums of floats depend on their order: equal to other runtimes' up to rounding errors."""
+    for tensor in (node.input(1), node.optional(2), node.output):
+        if tensor is not None:
+            node.expect_type(tensor, "float32")
+    geometry = geometry_of(node)
+    node.expect_shape(geometry.output_shape)
+    low, high = node.float_bounds()
+
+    def evaluate(x: Array, weights: Array, *bias: Array) -> tuple[Array]:
+        sums = x.reshape(geometry.rows, geometry.inputs) @ weights.T
+        if bias and bias[0] is not None:
+            sums = sums + bias[0]
+        return (np.clip(sums, low, high).reshape(geometry.output_shape),)
 
     return evaluate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..numerics import Requantization, multiply_by_quantized_multiplier, quantize_multiplier
+from ..numerics import Profile, Requantization, Rounding, multiply_by_quantized_multiplier, quantize_multiplier
 from .node import Array, Evaluate, Node, kernel
 
 
@@ -34,19 +34,13 @@ def _paired(node: Node, evaluate: Callable[[Array, Array], Array]) -> Evaluate:
 
 def _plain(node: Node) -> Evaluate:
     """The operator on numbers that are not quantized; integers wrap."""
-    function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[node.operator.kind]
-    activation = node.option("fused_activation_function")
-    low, high = {"NONE": (None, None), "RELU": (0, None), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}.get(
-        activation, (1, 0)
-    )
-    if (low, high) == (1, 0):
-        raise node.fail(f"the fused activation {activation} is not supported")
-
-    def evaluate(a: Array, b: Array) -> tuple[Array]:
-        result = function(a, b)
-        return (result if low is None else np.clip(result, low, high).astype(result.dtype),)
-
-    return evaluate
+    function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": np.divide}[node.operator.kind]
+    if node.output.dtype == np.float32:
+        low, high = node.float_bounds()
+        return lambda a, b: (np.clip(function(a, b), low, high),)
+    if node.option("fused_activation_function") != "NONE":
+        raise node.fail("a fused activation is not supported on integers that are not quantized")
+    return lambda a, b: (function(a, b),)
 
 
 @kernel("ADD", "SUB")
@@ -86,12 +80,13 @@ def mul(node: Node) -> Evaluate:
         return _plain(node)
     (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
     minimum, maximum = node.bounds()
+    delegated = node.profile is Profile.XNNPACK and node.output.dtype != np.int16
     requantization = Requantization.of(
         float(s1 * s2 / so),
         zero_point=zo,
         minimum=minimum,
         maximum=maximum,
-        rounding=node.profile.elementwise_rounding,
+        rounding=Rounding.FLOAT32 if delegated else node.profile.elementwise_rounding,
     )
 
     def evaluate(a: Array, b: Array) -> Array:
@@ -99,6 +94,57 @@ def mul(node: Node) -> Evaluate:
         return requantization.apply(product, node.output.dtype)
 
     return _paired(node, evaluate)
+
+
+@kernel("DIV")
+def div(node: Node) -> Evaluate:
+    """Real numbers only: quantized division differs between runtimes."""
+    node.expect_type(node.input(0), "float32")
+    _check_types(node)
+    return _plain(node)
+
+
+@kernel("SQUARED_DIFFERENCE")
+def squared_difference(node: Node) -> Evaluate:
+    """`(a - b)^2` of real numbers and of int32."""
+    node.expect_type(node.input(0), "float32", "int32")
+    _check_types(node)
+    return lambda a, b: ((a - b) * (a - b),)
+
+
+@kernel("ABS", "NEG", "EXP", "SQRT", "RSQRT", "FLOOR", "SQUARE", "LOG", "SIN", "COS", "ELU", "GELU", "CEIL", "ROUND")
+def unary(node: Node) -> Evaluate:
+    """Functions of real numbers."""
+    node.expect_type(node.input(0), "float32")
+    node.expect_type(node.output, "float32")
+    node.expect_shape(node.input(0).shape)
+    function = _UNARY[node.operator.kind]
+    if node.operator.kind == "GELU" and not node.option("approximate"):
+        function = _gelu
+    return lambda x: (function(x.astype(np.float64)).astype(np.float32),)
+
+
+def _gelu(x: Array) -> Array:
+    result: Array = 0.5 * x * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)))
+    return result
+
+
+_UNARY: dict[str, Callable[[Array], Array]] = {
+    "ABS": np.abs,
+    "NEG": np.negative,
+    "EXP": np.exp,
+    "SQRT": np.sqrt,
+    "RSQRT": lambda x: 1 / np.sqrt(x),
+    "FLOOR": np.floor,
+    "CEIL": np.ceil,
+    "ROUND": np.rint,
+    "SQUARE": np.square,
+    "LOG": np.log,
+    "SIN": np.sin,
+    "COS": np.cos,
+    "ELU": lambda x: np.where(x < 0, np.expm1(x), x),
+    "GELU": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+}
 
 
 @kernel("MINIMUM", "MAXIMUM")

@@ -218,6 +218,15 @@ class Node:
             raise self.fail(f"tensor {tensor.index} ({tensor.name}) is not quantized")
         return tensor.quantization
 
+    def float_bounds(self) -> tuple[np.float32, np.float32]:
+        """The range of a float32 output under the fused activation."""
+        activation = self.option("fused_activation_function") or "NONE"
+        ranges = {"NONE": (-np.inf, np.inf), "RELU": (0, np.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+        if activation not in ranges:
+            raise self.fail(f"the fused activation {activation} is not supported")
+        low, high = ranges[activation]
+        return np.float32(low), np.float32(high)
+
     def bounds(self) -> tuple[int, int]:
         """The range of the output under the fused activation."""
         scale, zero_point = self.quantization(self.output)

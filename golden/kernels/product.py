@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..graph import Tensor
-from ..numerics import INT32_MAX, Requantization, Rounding
+from ..numerics import INT32_MAX, Profile, Requantization, Rounding
 from .node import Array, Node
 
 # Sums of integers whose partial sums all stay within the significand are exact in floating point, in any order.
 _EXACT: tuple[tuple[int, type[np.floating[Any]]], ...] = ((2**24, np.float32), (2**53, np.float64))
 
+
+_OPTIMIZED = (Profile.LITERT_OPT, Profile.XNNPACK)
 
 SUMS_OF_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """The operators that sum products of inputs and constant weights into accumulators."""
@@ -94,12 +96,18 @@ def requantization_for(node: Node, x: Tensor, weights: Tensor) -> Requantization
     """As `requantization_of`, for an operator whose image and weights are these."""
     dense = node.operator.kind == "FULLY_CONNECTED"
     rounding = node.profile.dense_rounding if dense else node.profile.convolution_rounding
-    if x.dtype == np.int16:
+    if x.dtype == np.int16 and dense and node.optional(2) is None and node.profile in _OPTIMIZED:
+        rounding = Rounding.DOUBLE_UP
+    elif x.dtype == np.int16:
         rounding = Rounding.REDUCED
+    elif node.profile is Profile.LITERT_OPT and _has_no_optimized_kernel(node):
+        rounding = Rounding.DOUBLE
     s_in, _ = node.quantization(x)
     s_out, zero_point = node.quantization(node.output)
     s_w = node.affine(weights).scale
     scale: npt.NDArray[np.float64]
+    if rounding is Rounding.FLOAT32 and node.operator.kind == "TRANSPOSE_CONV" and _strides_over_pixels(node):
+        return requantization_for(replace(node, profile=Profile.LITERT_OPT), x, weights)
     if rounding is Rounding.FLOAT32:
         scale = (s_in * s_w / s_out).astype(np.float64)
     elif (dense and s_w.size == 1) or x.dtype == np.uint8:
@@ -110,6 +118,21 @@ def requantization_for(node: Node, x: Tensor, weights: Tensor) -> Requantization
     if not np.all(np.isfinite(scale)):
         raise node.fail("the scales give a multiplier that is not finite")
     return Requantization.of(scale, zero_point=zero_point, minimum=minimum, maximum=maximum, rounding=rounding)
+
+
+def _has_no_optimized_kernel(node: Node) -> bool:
+    """Whether LiteRT's optimized kernel rounds as the reference kernel does."""
+    kind, dtype = node.operator.kind, node.output.dtype
+    if kind == "CONV_2D":
+        return node.input(0).shape[3] != node.input(1).shape[3]
+    return (kind == "TRANSPOSE_CONV" and dtype == np.int8) or (kind == "DEPTHWISE_CONV_2D" and dtype == np.uint8)
+
+
+def _strides_over_pixels(node: Node) -> bool:
+    """Whether SAME padding would be negative, which XNNPACK leaves to LiteRT's own kernel."""
+    _, height, width, _ = node.input(1).shape
+    over = node.option("stride_h") > height or node.option("stride_w") > width
+    return bool(over and node.option("padding") == "SAME")
 
 
 def accumulator_bound(node: Node) -> int:

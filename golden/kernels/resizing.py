@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..numerics import round_half_away
+from ..numerics import Profile, round_half_away
 from .node import Array, Evaluate, Node, kernel
 
 
@@ -49,9 +49,46 @@ def resize_bilinear(node: Node) -> Evaluate:
     x = node.input(0)
     node.expect_type(x, "int8", "int16", "uint8", "float32")
     before, after = _sizes(node)
+    if node.profile is Profile.XNNPACK and x.dtype.itemsize == 1:
+        return _bilinear_eleven_bits(node, before, after)
     if x.dtype in (np.dtype(np.int8), np.dtype(np.int16)):
         return _bilinear_integer(node, before, after)
     return _bilinear_float(node, before, after)
+
+
+def _bilinear_eleven_bits(node: Node, before: tuple[int, int], after: tuple[int, int]) -> Evaluate:
+    """XNNPACK's: weights with 11 fractional bits, first along x, then along y, and one rounding, ties up."""
+    align, half = node.option("align_corners"), node.option("half_pixel_centers")
+
+    def coordinates(size: int, outputs: int) -> tuple[Array, Array, Array]:
+        scale = np.float32(size) / np.float32(outputs)
+        if align and outputs > 1:
+            scale = np.float32(size - 1) / np.float32(outputs - 1)
+        position = np.arange(outputs, dtype=np.float32) * scale
+        if half:
+            position = (np.arange(outputs, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+        position = np.clip(position, np.float32(0), np.float32(size - 1))
+        lower = position.astype(np.int64)
+        weight = np.rint((position - lower.astype(np.float32)) * np.float32(2048)).astype(np.int64)
+        return lower, np.minimum(lower + 1, size - 1), weight
+
+    top, bottom, down = coordinates(before[0], after[0])
+    left, right, along = coordinates(before[1], after[1])
+    down, along = down[None, :, None, None], along[None, None, :, None]
+
+    def evaluate(x: Array, _: Array) -> tuple[Array]:
+        wide = x.astype(np.int64)
+
+        def row(part: Array) -> Array:
+            start = part[:, :, left]
+            mixed: Array = (start << 11) + (part[:, :, right] - start) * along
+            return mixed
+
+        upper = row(wide[:, top])
+        total = (upper << 11) + (row(wide[:, bottom]) - upper) * down
+        return (((total + (1 << 21)) >> 22).astype(x.dtype),)
+
+    return evaluate
 
 
 def _bilinear_integer(node: Node, before: tuple[int, int], after: tuple[int, int]) -> Evaluate:
@@ -99,11 +136,18 @@ def _bilinear_float(node: Node, before: tuple[int, int], after: tuple[int, int])
     top, bottom, down = coordinates(before[0], after[0])
     left, right, along = coordinates(before[1], after[1])
     down, along = down[None, :, None, None], along[None, None, :, None]
+    optimized = node.profile is Profile.LITERT_OPT
     rounds = node.output.dtype == np.uint8
 
     def evaluate(x: Array, _: Array) -> tuple[Array]:
         image, one = x.astype(np.float32), np.float32(1)
         upper, lower = image[:, top], image[:, bottom]
+        if optimized:
+            total = upper[:, :, left] * ((one - down) * (one - along))
+            total += upper[:, :, right] * ((one - down) * along)
+            total += lower[:, :, left] * (down * (one - along))
+            total += lower[:, :, right] * (down * along)
+            return ((total + np.float32(0.5)).astype(np.uint8) if rounds else total,)
         total = upper[:, :, left] * (one - down) * (one - along)
         total += lower[:, :, left] * down * (one - along)
         total += upper[:, :, right] * (one - down) * along

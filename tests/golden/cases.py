@@ -30,7 +30,28 @@ def case(**variants: Any) -> Callable[[Callable[..., Graph]], Callable[..., Grap
     return register
 
 
-ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+ACTIVATIONS = ("NONE", "NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+def covering(stride: int, kernel: int, dilation: int) -> int:
+    """A stride that leaves out no pixel: with SAME padding, XNNPACK computes zeros where one does."""
+    return int(min(stride, (kernel - 1) * dilation + 1))
+
+
+def middle(b: Builder, dtype: str) -> int:
+    """A zero point that leaves room on both sides."""
+    return {"int8": 0, "uint8": 128, "int16": 0}[dtype] + (0 if dtype == "int16" else int(b.rng.integers(-40, 41)))
+
+
+def out_scale(b: Builder, x: int, w: int, taps: int) -> float:
+    """A scale that spreads the accumulators of random data over most of the output's range."""
+    sx, sw = b.tensors[x].quantization, b.tensors[w].quantization
+    assert sx is not None
+    assert sw is not None
+    # Uniform numbers of n values have a standard deviation of n / sqrt(12).
+    wide = b.tensors[x].dtype == np.int16
+    spread = (2**16 if wide else 2**8) * 256 / 12 * np.sqrt(taps) * float(sx.scale[0] * sw.scale.mean())
+    return float(spread / (10000 if wide else 40) * b.scale(0.5, 2))
 
 
 def weights(b: Builder, shape: tuple[int, ...], dtype: str, axis: int) -> int:
@@ -71,6 +92,8 @@ def conv_2d(b: Builder, dtype: str) -> Graph:
     cin, cout = rng.integers(1, 20, 2)
     height, width = int((kh - 1) * dh + rng.integers(1, 9)), int((kw - 1) * dw + rng.integers(1, 9))
     padding = str(rng.choice(["SAME", "VALID"]))
+    if padding == "SAME":
+        sh, sw = covering(sh, kh, dh), covering(sw, kw, dw)
     batch = int(rng.integers(1, 3))
     x = b.input((batch, height, width, cin), dtype, b.scale(), b.zero_point(dtype))
     w = weights(b, (int(cout), int(kh), int(kw), int(cin)), dtype, 0)
@@ -81,7 +104,7 @@ def conv_2d(b: Builder, dtype: str) -> Graph:
         return -(-size // s) if padding == "SAME" else (size - (k - 1) * d - 1) // s + 1
 
     shape = (batch, outputs(height, kh, sh, dh), outputs(width, kw, sw, dw), cout)
-    y = b.tensor(shape, dtype, out_scale(b, dtype, int(kh * kw * cin)), b.zero_point(dtype))
+    y = b.tensor(shape, dtype, out_scale(b, x, w, int(kh * kw * cin)), middle(b, dtype))
     b.operator(
         "CONV_2D",
         (x, w, c) if rng.random() < 0.8 or dtype == "uint8" else (x, w),
@@ -96,12 +119,6 @@ def conv_2d(b: Builder, dtype: str) -> Graph:
     return b.graph()
 
 
-def out_scale(b: Builder, dtype: str, taps: int) -> float:
-    """About what spreads the accumulators over the output's range."""
-    spread = 0.3 * np.sqrt(taps) * b.scale(0.3, 3)
-    return float(spread if dtype != "int16" else spread / 20)
-
-
 @case(dtype=("int8", "uint8", "int16"))
 def depthwise_conv_2d(b: Builder, dtype: str) -> Graph:
     rng = b.rng
@@ -111,6 +128,8 @@ def depthwise_conv_2d(b: Builder, dtype: str) -> Graph:
     channels, multiplier = int(rng.integers(1, 20)), int(rng.choice([1, 1, 2, 3, 8]))
     height, width = (kh - 1) * dh + int(rng.integers(1, 9)), (kw - 1) * dw + int(rng.integers(1, 9))
     padding = str(rng.choice(["SAME", "VALID"]))
+    if padding == "SAME":
+        sh = sw = min(covering(sh, kh, dh), covering(sw, kw, dw))
     x = b.input((1, height, width, channels), dtype, b.scale(), b.zero_point(dtype))
     w = weights(b, (1, kh, kw, channels * multiplier), dtype, 3)
     c = bias(b, channels * multiplier, dtype)
@@ -120,7 +139,7 @@ def depthwise_conv_2d(b: Builder, dtype: str) -> Graph:
         return -(-size // s) if padding == "SAME" else (size - (k - 1) * d - 1) // s + 1
 
     shape = (1, outputs(height, kh, sh, dh), outputs(width, kw, sw, dw), channels * multiplier)
-    y = b.tensor(shape, dtype, out_scale(b, dtype, kh * kw), b.zero_point(dtype))
+    y = b.tensor(shape, dtype, out_scale(b, x, w, kh * kw), middle(b, dtype))
     b.operator(
         "DEPTHWISE_CONV_2D",
         (x, w, c),
@@ -152,7 +171,7 @@ def fully_connected(b: Builder, dtype: str) -> Graph:
         w = b.constant(rng.integers(-127, 128, (outputs, inputs)).astype(np.int8), b.scale(0.001, 0.02))
     c = bias(b, outputs, dtype)
     with_bias_scale(b, x, w, c)
-    y = b.tensor((*shape[:-1], outputs), dtype, out_scale(b, dtype, inputs), b.zero_point(dtype))
+    y = b.tensor((*shape[:-1], outputs), dtype, out_scale(b, x, w, inputs), middle(b, dtype))
     b.operator(
         "FULLY_CONNECTED",
         (x, w, c) if rng.random() < 0.8 else (x, w),
@@ -572,7 +591,7 @@ def transpose_conv(b: Builder, dtype: str) -> Graph:
     x = b.input((2, h, w, cin), dtype, b.scale(), b.zero_point(dtype))
     c = bias(b, cout, dtype)
     with_bias_scale(b, x, wt, c)
-    y = b.tensor((2, oh, ow, cout), dtype, out_scale(b, dtype, kh * kw * cin), b.zero_point(dtype))
+    y = b.tensor((2, oh, ow, cout), dtype, out_scale(b, x, wt, kh * kw * cin), middle(b, dtype))
     inputs = (shape, wt, x, c) if rng.random() < 0.7 else (shape, wt, x)
     b.operator(
         "TRANSPOSE_CONV", inputs, (y,), padding=padding, stride_h=sh, stride_w=sw, fused_activation_function="NONE"
@@ -604,4 +623,36 @@ def cast(b: Builder, dtype: str) -> Graph:
     x = b.input((4, 9), dtype)
     y = b.tensor((4, 9), target)
     b.operator("CAST", (x,), (y,), in_data_type=dtype.upper(), out_data_type=target.upper())
+    return b.graph()
+
+
+@case(dtype=("int8",))
+def svdf(b: Builder, dtype: str) -> Graph:
+    rng = b.rng
+    inputs, units, rank, steps = (
+        int(v) for v in (rng.integers(1, 20), rng.integers(1, 8), rng.integers(1, 4), rng.integers(1, 9))
+    )
+    filters = units * rank
+    x = b.input((1, inputs), dtype, b.scale(), b.zero_point(dtype))
+    features = b.constant(rng.integers(-127, 128, (filters, inputs)).astype(np.int8), b.scale(0.001, 0.02))
+    times = b.constant(rng.integers(-1000, 1001, (filters, steps)).astype(np.int16), b.scale(1e-5, 1e-4))
+    c = b.constant(rng.integers(-2000, 2000, units).astype(np.int32), 1e-6)
+    state = b.tensor((1, filters * steps), np.int16, b.scale(1e-4, 1e-3), variable=True)
+    y = b.tensor((1, units), dtype, b.scale(0.02, 0.5), b.zero_point(dtype))
+    with_c = c if rng.random() < 0.7 else -1
+    b.operator("SVDF", (x, features, times, with_c, state), (y,), rank=rank, fused_activation_function="RELU")
+    return b.graph()
+
+
+@case(dtype=("int8",))
+def grouped_convolution(b: Builder, dtype: str) -> Graph:
+    rng = b.rng
+    groups, cin, cout, k = (int(v) for v in rng.integers(1, 5, 4))
+    x = b.input((1, 7, 6, groups * cin), dtype, b.scale(), b.zero_point(dtype))
+    w = weights(b, (groups * cout, k, k, cin), dtype, 0)
+    c = bias(b, groups * cout, dtype)
+    with_bias_scale(b, x, w, c)
+    y = b.tensor((1, 7, 6, groups * cout), dtype, out_scale(b, x, w, k * k * cin), middle(b, dtype))
+    options = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "fused_activation_function": "NONE"}
+    b.operator("CONV_2D", (x, w, c), (y,), **options)
     return b.graph()

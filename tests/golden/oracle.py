@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,15 @@ class LiteRT:
             "litert-opt": interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             "xnnpack": interpreter.OpResolverType.BUILTIN,
         }[profile]
-        self.interpreter = interpreter.Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=resolver,
-            experimental_preserve_all_tensors=True,
-            num_threads=1,
-        )
+        with warnings.catch_warnings():
+            # Keeping all tensors takes memory, it says; that is what is wanted.
+            warnings.simplefilter("ignore")
+            self.interpreter = interpreter.Interpreter(
+                model_content=model,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=True,
+                num_threads=1,
+            )
         self.interpreter.allocate_tensors()
 
     def run(self, inputs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
