@@ -8,6 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from . import axi
 
+LATENCY = 1
+"""Cycles from a master to the bus, and from the bus to a master."""
+
 
 class ReadArbiter(wiring.Component):
     """Passes bursts of two masters to one bus, and their beats back; the bus answers in order.

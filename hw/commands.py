@@ -48,6 +48,7 @@ class Mode(enum.IntEnum):
     """What the array does with the stream of an `Execute` command."""
 
     CONVOLUTION = 0
+    DEPTHWISE = 1
 
 
 class Field(NamedTuple):
@@ -180,17 +181,27 @@ class Store(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Execute(Command):
-    """Computes a tile of output pixels for a number of blocks of output channels.
+    """Streams vectors of bytes through the array, for a number of blocks of output channels.
 
-    For each block, the machine runs one pass per kernel row, kernel column and run; a pass streams every pixel of the
-    tile through the array, past one tile of weights. Byte `i` of a pixel's operand in a pass is the scratchpad's byte
+    For each block, the machine runs one pass per kernel row, kernel column and run. Every pass streams the same number
+    of vectors past one tile of weights. They form strips of rows, all as wide as `columns`; byte `i` of a vector is the
+    scratchpad's byte
 
         source + kernel_row * kernel_row_step + kernel_column * kernel_column_step + run * R
-               + row * row_step + column * column_step + i
+               + strip * strip_step + row * row_step + column * column_step + i
 
-    for the tile's pixel `row * columns + column`, where the image's row, `origin_y + kernel_row * kernel_row_y +
-    row * row_y`, lies in `[0, height)`, and the byte's place in that row, `origin_x + kernel_column *
-    kernel_column_step + run * R + column * column_step + i`, in `[0, row_bytes)`; elsewhere it is `fill`.
+    where the image's row, `origin_y + kernel_row * kernel_row_y + row * row_y`, lies in `[0, height)`, and the byte's
+    place in that row, `origin_x + kernel_column * kernel_column_step + run * R + strip * strip_step + column *
+    column_step + i`, in `[0, row_bytes)`; elsewhere it is `fill`.
+
+    A vector gives an output pixel where its row is `skip_rows` or a multiple of `every_row` further, and its column
+    `skip_columns` or a multiple of `every_column` further. Outputs lie at `destination`, and those of the next pixel,
+    row and strip at the steps given for them.
+
+    In a *convolution* the sums of a pass are the product of the vector's R bytes with the tile, and every block reads
+    the same vectors. In a *depthwise* convolution vectors have C bytes, of which each belongs to one column of the
+    array; block `b` reads them `b * C` bytes further; and the sum that goes with a vector is that of the R latest
+    vectors of the pass, each weighted by one row of the tile: `sum(w[r] * v[n - r])`. `runs` is 1.
 
     Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
     last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per
@@ -205,7 +216,7 @@ class Execute(Command):
 
     wait_load: int = 0
     wait_store: int = 0
-    mode: int = _unsigned(4, "0: convolution")
+    mode: int = _unsigned(4, "0: convolution, 1: depthwise")
     accumulate: int = _unsigned(1, "1: the first pass adds to the accumulators, 0: it overwrites them")
     finish: int = _unsigned(1, "1: the last pass requantizes to the scratchpad, 0: it leaves sums in the accumulators")
     weight_address: int = _unsigned(20, "first row in the weight buffer")
@@ -218,11 +229,11 @@ class Execute(Command):
     height: int = _unsigned(16, "rows of the image")
     origin_y: int = _signed(16, "image row of the first byte")
     origin_x: int = _signed(ADDRESS_BITS, "the first byte's place in its image row")
-    pixels: int = _unsigned(16, "output pixels of the tile, in raster order; at least 1", 1)
-    row_y: int = _unsigned(8, "image rows between output rows: the stride")
-    row_step: int = _signed(ADDRESS_BITS, "bytes between the inputs of output rows")
-    columns: int = _unsigned(16, "output pixels in a row of the tile; at least 1", 1)
-    column_step: int = _signed(ADDRESS_BITS, "bytes between the inputs of neighbouring output pixels")
+    pixels: int = _unsigned(16, "vectors of a pass, strip by strip and row by row; at least 1", 1)
+    row_y: int = _unsigned(8, "image rows between the rows of vectors")
+    row_step: int = _signed(ADDRESS_BITS, "bytes between rows of vectors")
+    columns: int = _unsigned(16, "vectors in a row; at least 1", 1)
+    column_step: int = _signed(ADDRESS_BITS, "bytes between neighbouring vectors")
     kernel_rows: int = _unsigned(12, "rows of the kernel; at least 1", 1)
     kernel_row_y: int = _unsigned(12, "image rows between kernel rows: the dilation")
     kernel_row_step: int = _signed(ADDRESS_BITS, "bytes between kernel rows")
@@ -235,6 +246,13 @@ class Execute(Command):
     zero_point: int = _signed(8, "added after requantization")
     lower: int = _signed(8, "smallest output", -128)
     upper: int = _signed(8, "largest output", 127)
+    strip_rows: int = _unsigned(16, "rows of a strip; 0: there is one strip, of any number")
+    strip_step: int = _signed(ADDRESS_BITS, "bytes between strips")
+    destination_strip_step: int = _signed(ADDRESS_BITS, "bytes between the outputs of strips")
+    skip_rows: int = _unsigned(8, "rows of a strip before the first output")
+    skip_columns: int = _unsigned(8, "vectors of a row before the first output")
+    every_row: int = _unsigned(4, "rows from one with outputs to the next; at least 1", 1)
+    every_column: int = _unsigned(4, "vectors from one output to the next; at least 1", 1)
     wait_execute: int = _unsigned(COUNT_BITS, "execute commands to await: those whose outputs this one reads")
 
 

@@ -109,9 +109,14 @@ class Config:
     def line_bytes(self) -> int:
         """Width of one of the scratchpad's two banks.
 
-        Two neighbouring lines hold any run of `rows` bytes, any vector of `columns` bytes and any bus beat.
+        Two neighbouring lines hold any vector of `rows` or `columns` bytes, and any bus beat.
         """
         return max(_power_of_two_at_least(self.rows), _power_of_two_at_least(self.columns), self.bus_bytes // 2)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes that the execute engine reads at once: an operand for each row, or for each column, of the array."""
+        return max(self.rows, self.columns)
 
     @property
     def scratchpad_row_bytes(self) -> int:

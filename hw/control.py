@@ -32,6 +32,9 @@ ENGINES = ("load", "execute", "store")
 PATIENCE = 256
 """Cycles without any progress after which the machine gives up: more than the longest pipeline has stages."""
 
+END_LATENCY = 2
+"""Cycles from the first in which everything has completed to the first after the run."""
+
 _COPIED = tuple(f"{name}_commands".upper() for name in ENGINES)
 
 EVENTS = tuple(name.lower() for name in COUNTERS if name != "CYCLES" and name not in _COPIED)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, EnableInserter, Module, Signal, signed
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
@@ -67,8 +67,10 @@ class ExecuteEngine(wiring.Component):
     * a command of nine words is taken from `commands` in nine cycles, once the one before it has begun to stream;
     * it starts when its dependencies are there, no earlier than R cycles before the last pass of its predecessor ends:
       from then on the weights of its first pass move in, and R cycles later its first pass begins;
-    * a pass takes as many cycles as there are pixels, but at least R, and R + 9 where it is the last of a block that
-      finishes; passes follow each other without a gap;
+    * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
+      of a block that finishes; passes follow each other without a gap;
+    * a pass of a depthwise convolution takes R cycles more than it streams vectors; where it is the last of a block
+      that finishes, at least 9 for the vectors and 10 after them;
     * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
 
     Members
@@ -155,12 +157,21 @@ class _Core(wiring.Component):
             sequencer.completed.eq(self.completed),
             sequencer.halt.eq(self.halt),
         ]
-        self._elaborate_north(m, sequencer, array, lanes)
-
         # Operands and their control reach the array together.
-        swap = Signal(scratchpad.READ_LATENCY)
-        m.d.sync += swap.eq((swap << 1) | sequencer.swap)
-        m.d.comb += [array.west.eq(self.read.data), array.swap.eq(swap[-1]), sums.sums.eq(array.south)]
+        swap, depthwise = Signal(scratchpad.READ_LATENCY), Signal(scratchpad.READ_LATENCY)
+        m.d.sync += [
+            swap.eq((swap << 1) | sequencer.swap),
+            depthwise.eq((depthwise << 1) | sequencer.depthwise),
+        ]
+        north = self._elaborate_north(m, sequencer, lanes)
+        vector = Cat(Cat(byte, byte[-1]) for byte in (self.read.data.word_select(c, 8) for c in range(config.columns)))
+        m.d.comb += [
+            array.west.eq(self.read.data),
+            array.north.eq(Mux(depthwise[-1], vector, north)),
+            array.swap.eq(swap[-1]),
+            array.depthwise.eq(depthwise[-1]),
+            sums.sums.eq(array.south),
+        ]
 
         m.submodules.accumulate_line = line = DelayLine(
             width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read
@@ -191,10 +202,8 @@ class _Core(wiring.Component):
         ]
         return m
 
-    def _elaborate_north(
-        self, m: Module, sequencer: Sequencer, array: SystolicArray, lanes: RequantizationLanes
-    ) -> None:
-        """Rows from the weight buffer: weights to the array, less their zero point; parameters to the lanes."""
+    def _elaborate_north(self, m: Module, sequencer: Sequencer, lanes: RequantizationLanes) -> Signal:
+        """Rows from the weight buffer: weights for the array, less their zero point; parameters to the lanes."""
         columns, at = self._config.columns, self._pipeline
         arriving = Signal(weights.READ_LATENCY)
         parameters = Signal(weights.READ_LATENCY)
@@ -215,7 +224,6 @@ class _Core(wiring.Component):
                 Cat((row.word_select(c, 8).as_signed() - zero_point)[:WEIGHT_BITS] for c in range(columns))
             )
         m.d.sync += north.eq(effective)
-        m.d.comb += array.north.eq(north)
 
         # The last of a block's parameter rows arrives right before its first pixel does.
         first_row = at.read + weights.READ_LATENCY
@@ -228,6 +236,7 @@ class _Core(wiring.Component):
             lanes.row_valid.eq(line.o_valid),
             lanes.row.eq(line.o_data),
         ]
+        return north
 
     def _elaborate_output(self, m: Module, sequencer: Sequencer, lanes: RequantizationLanes) -> None:
         """Where outputs go travels beside them; so does what ends a command."""

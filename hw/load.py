@@ -14,6 +14,12 @@ from .queue import Queue
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, lane_mask, modulo
 
+WRITE_LATENCY = 1
+"""Cycles from a beat's arrival to its write to an on-chip memory."""
+
+COMPLETION_LATENCY = 2
+"""Cycles from a command's last beat to the first in which it counts as completed."""
+
 
 def _transfer_layout(config: Config) -> data.StructLayout:
     """What the receiver knows of a command."""

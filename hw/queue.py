@@ -7,6 +7,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
+WRITE_LATENCY = 1
+"""Cycles from an element's entry to the first in which it can leave the memory."""
+
+READ_LATENCY = 1
+"""Cycles from there to the output."""
+
 
 class Queue(wiring.Component):
     """First in, first out; one element per cycle.

@@ -32,9 +32,9 @@ def read_signature(config: Config) -> Signature:
         {
             "enable": Out(1),
             "address": Out(signed(ADDRESS_BITS)),
-            "mask": Out(config.rows),
+            "mask": Out(config.vector_bytes),
             "fill": Out(8),
-            "data": In(8 * config.rows),
+            "data": In(8 * config.vector_bytes),
         }
     )
 
@@ -55,7 +55,7 @@ class Scratchpad(wiring.Component):
     """On-chip memory for activations.
 
     Bytes lie in rows of two lines, one line in each of two banks: any `line_bytes` neighbouring bytes touch each bank
-    at most once, so that one access reaches them all. In a cycle the execute engine reads `rows` bytes and writes
+    at most once, so that one access reaches them all. In a cycle the execute engine reads a vector and writes
     `columns` bytes, both at any byte address; the load and store engines move whole rows.
 
     The load and store engines come first, always. Where one of them uses a port that the execute engine wants in the
@@ -69,8 +69,8 @@ class Scratchpad(wiring.Component):
         The execute engine must hold still in this cycle and come again with the same read and write.
     read
         `enable`, `address`: byte address of lane 0 (signed; may lie before the first unmasked lane's), `mask`: lanes to
-        read, `fill`: what the other lanes show. `data`, `READ_LATENCY` unfrozen cycles later: one byte per row of the
-        array, lane 0 lowest; it holds while `enable` was low.
+        read, `fill`: what the other lanes show. `data`, `READ_LATENCY` unfrozen cycles later: a vector, lane
+        0 lowest; it holds while `enable` was low.
     write
         `enable`, `address`, `data`, `mask`: bytes to write, one per column of the array.
     load
@@ -162,7 +162,7 @@ class Scratchpad(wiring.Component):
 
     def _elaborate_read(self, m: Module, moving: Any, row: Any, place_bits: int) -> None:
         """Read: the banks' own register, one behind it, a coarse and a fine rotation."""
-        rows = self._config.rows
+        lanes = self._config.vector_bytes
         line = self._config.line_bytes
         # If the freeze comes while a row leaves the banks, the next cycle may show the store engine's row in its place.
         saved = Signal(16 * line, reset_less=True)
@@ -177,14 +177,14 @@ class Scratchpad(wiring.Component):
             {
                 "enable": Signal(name=f"read_enable_{stage}"),
                 "offset": Signal(place_bits + 1, name=f"read_offset_{stage}", reset_less=True),
-                "mask": Signal(rows, name=f"read_mask_{stage}", reset_less=True),
+                "mask": Signal(lanes, name=f"read_mask_{stage}", reset_less=True),
                 "fill": Signal(8, name=f"read_fill_{stage}", reset_less=True),
             }
             for stage in range(3)
         ]
         registered = Signal(16 * line, reset_less=True)
-        coarse = Signal(8 * (rows + (1 << fine_bits) - 1), reset_less=True)
-        data = Signal(8 * rows, reset_less=True)
+        coarse = Signal(8 * (lanes + (1 << fine_bits) - 1), reset_less=True)
+        data = Signal(8 * lanes, reset_less=True)
         m.d.comb += self.read.data.eq(data)
         with m.If(moving):
             previous = {
@@ -206,9 +206,9 @@ class Scratchpad(wiring.Component):
                 m.d.sync += coarse.eq(ring.bit_select(high.shift_left(3 + fine_bits), len(coarse)))
             with m.If(stages[2]["enable"]):
                 low = stages[2]["offset"][:fine_bits]
-                keep = _byte_mask(stages[2]["mask"], rows)
-                fine = coarse.bit_select(low.shift_left(3), 8 * rows)
-                m.d.sync += data.eq((fine & keep) | (stages[2]["fill"].replicate(rows) & ~keep))
+                keep = _byte_mask(stages[2]["mask"], lanes)
+                fine = coarse.bit_select(low.shift_left(3), 8 * lanes)
+                m.d.sync += data.eq((fine & keep) | (stages[2]["fill"].replicate(lanes) & ~keep))
 
 
 def _rotate_left(value: Any, width: int, amount: Any) -> Any:

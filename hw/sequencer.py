@@ -15,7 +15,21 @@ from .registers import ErrorCode
 ISSUE_LATENCY = 2
 """Cycles from a step's slot to its read of the scratchpad or of the weight buffer."""
 
-_AT_LEAST_ONE = ("blocks", "last_channels", "pixels", "columns", "kernel_rows", "kernel_columns", "runs")
+_AT_LEAST_ONE = (
+    "blocks",
+    "last_channels",
+    "pixels",
+    "columns",
+    "kernel_rows",
+    "kernel_columns",
+    "runs",
+    "every_row",
+    "every_column",
+)
+
+DEPTHWISE_TAIL = PARAMETER_ROWS + 1
+"""The fewest slots from the last vector of a depthwise pass that finishes to the next pass, whose parameters must not
+arrive while those of this one are still to be taken."""
 
 
 def accumulate_layout(config: Config) -> data.StructLayout:
@@ -62,10 +76,11 @@ class Sequencer(wiring.Component):
         As the engine's.
     weights, parameter_row, weight_zero_point : Out
         `ISSUE_LATENCY` cycles after its slot, the read of a row of weights or, with `parameter_row`, of parameters.
-    read, swap : Out
-        `ISSUE_LATENCY` cycles after its slot, the read of a pixel's operands; whether it is the first of a pass.
+    read, swap, depthwise : Out
+        `ISSUE_LATENCY` cycles after its slot, the read of a vector; whether it is the first of a pass, and whether it
+        goes to the array's north.
     accumulate, output : Out
-        With the read, what the later stages need to know of it.
+        With the read, what the later stages need to know of the pixel that comes of it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -88,6 +103,7 @@ class Sequencer(wiring.Component):
                 "weight_zero_point": Out(signed(8)),
                 "read": Out(scratchpad.read_signature(config)),
                 "swap": Out(1),
+                "depthwise": Out(1),
                 "accumulate_valid": Out(1),
                 "accumulate": Out(accumulate_layout(config)),
                 "output_valid": Out(1),
@@ -154,18 +170,17 @@ class Sequencer(wiring.Component):
         )
         legal = (
             (words.opcode == Opcode.EXECUTE)
-            & (words.mode == Mode.CONVOLUTION)
+            & ((words.mode == Mode.CONVOLUTION) | ((words.mode == Mode.DEPTHWISE) & (words.runs == 1)))
             & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
             & (words.last_channels <= config.columns)
         )
-        fits = words.pixels <= config.accumulator_depth
         room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
         able = Signal()
         entering = self._entering
         rows_left = Signal(range(config.rows))
         m.d.comb += [
             able.eq(full & room & ~entering & ~self.halt & (self.error.code == ErrorCode.NONE)),
-            self._take.eq(able & dependencies & legal & fits),
+            self._take.eq(able & dependencies & legal),
             self.waiting.eq(able & ~dependencies & ~self._streaming),
             self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
@@ -188,19 +203,18 @@ class Sequencer(wiring.Component):
                 m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.outside_index)]
             with m.Elif(able & ~legal):
                 m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(words.index)]
-            with m.Elif(able & ~fits):
-                m.d.sync += [self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE), self.error.index.eq(words.index)]
 
     def _elaborate_upcoming(self, m: Module) -> None:
         """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream."""
         following, words, front = self._upcoming, self._next, self._front
         row = Signal(following.shape(), reset_less=True)
         column = Signal(following.shape(), reset_less=True)
+        block = Signal(following.shape(), reset_less=True)
 
-        def begin_block(command: Any) -> list[Any]:
+        def begin_block(command: Any, address: Value, x: Value) -> list[Any]:
             return [
-                *(place.address.eq(command.source) for place in (following, row, column)),
-                *(place.x.eq(command.origin_x) for place in (following, row, column)),
+                *(place.address.eq(address) for place in (following, row, column, block)),
+                *(place.x.eq(x) for place in (following, row, column, block)),
                 *(place.y.eq(command.origin_y) for place in (following, row, column)),
                 self._runs_left.eq(command.runs - 1),
                 self._kernel_columns_left.eq(command.kernel_columns - 1),
@@ -220,7 +234,7 @@ class Sequencer(wiring.Component):
             ]
 
         with m.If(self._take):
-            m.d.sync += begin_block(words)
+            m.d.sync += begin_block(words, words.source, words.origin_x)
             m.d.sync += [self._blocks_left.eq(words.blocks - 1), self._upcoming_destination.eq(words.destination)]
         with m.Elif(self._first_slot):
             m.d.sync += self._upcoming_first.eq(0)
@@ -242,7 +256,9 @@ class Sequencer(wiring.Component):
                 ]
                 m.d.sync += moved(row, front.kernel_row_step, 0, front.kernel_row_y, row, column, following)
             with m.Else():
-                m.d.sync += begin_block(front)
+                # Every block of a depthwise convolution has channels of its own.
+                channels = Mux(front.mode == Mode.DEPTHWISE, self._config.columns, 0)
+                m.d.sync += begin_block(front, block.address + channels, block.x + channels)
                 m.d.sync += [
                     self._blocks_left.eq(self._blocks_left - 1),
                     self._upcoming_destination.eq(self._upcoming_destination + self._config.columns),
@@ -255,9 +271,18 @@ class Sequencer(wiring.Component):
         finish = self._finishing
         m.d.comb += finish.eq(last & front.finish)
         m.d.sync += self._first_slot.eq(self._start_pass)
-        slots = Mux(front.pixels > config.rows, front.pixels, config.rows)
-        least = config.rows + PARAMETER_ROWS
-        slots_finish = Mux(front.pixels > least, front.pixels, least)
+        depthwise = front.mode == Mode.DEPTHWISE
+
+        def at_least(slots: int) -> Value:
+            return Mux(front.pixels > slots, front.pixels, slots)
+
+        # The north path cannot carry data and the next weights at once: a depthwise pass ends before they move in.
+        slots = Mux(depthwise, front.pixels + config.rows, at_least(config.rows))
+        slots_finish = Mux(
+            depthwise,
+            at_least(PARAMETER_ROWS) + max(config.rows, DEPTHWISE_TAIL),
+            at_least(config.rows + PARAMETER_ROWS),
+        )
         with m.If(self._start_pass):
             m.d.sync += [
                 self._pass.eq(front),
@@ -321,51 +346,76 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(slot["index"])]
 
     def _elaborate_pixels(self, m: Module) -> None:
-        """Walks through the tile's pixels: where their operands lie, which of them exist, where their outputs go."""
+        """Walks through the vectors of a pass: where they lie, which bytes exist, which give outputs and where."""
         config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
-        rows = config.rows
-        place, row = (Signal(upcoming.shape(), name=name, reset_less=True) for name in ("pixel", "pixel_row"))
-        output, output_row = (Signal(ADDRESS_BITS, name=name, reset_less=True) for name in ("output", "output_row"))
-        columns_left = Signal(16, reset_less=True)
+        lanes = config.vector_bytes
+        place, row, strip = (
+            Signal(upcoming.shape(), name=f"vector_{n}", reset_less=True) for n in ("at", "row", "strip")
+        )
+        output, output_row, output_strip = (
+            Signal(ADDRESS_BITS, name=f"output_{n}", reset_less=True) for n in ("at", "row", "strip")
+        )
+        columns_left, rows_left = (Signal(16, name=f"{n}_left", reset_less=True) for n in ("columns", "rows"))
+        until_row, until_column = (Signal(8, name=f"until_{n}", reset_less=True) for n in ("row", "column"))
         number = Signal(16, reset_less=True)
+        fresh = Signal(reset_less=True)
         pixel = Signal()
-        m.d.comb += pixel.eq(self._pixels_left != 0)
+        emits = Signal()
+        m.d.comb += [
+            pixel.eq(self._pixels_left != 0),
+            emits.eq(pixel & (until_row == 0) & (until_column == 0)),
+        ]
+
+        def go_to(address: Value, x: Value, y: Value, *targets: Any) -> list[Any]:
+            fields = (("address", address), ("x", x), ("y", y))
+            return [getattr(target, name).eq(value) for target in targets for name, value in fields]
+
         with m.If(self._start_pass):
             m.d.sync += [
-                place.eq(upcoming),
-                row.eq(upcoming),
-                output.eq(self._upcoming_destination),
-                output_row.eq(self._upcoming_destination),
+                *(target.eq(upcoming) for target in (place, row, strip)),
+                *(target.eq(self._upcoming_destination) for target in (output, output_row, output_strip)),
                 columns_left.eq(front.columns),
+                rows_left.eq(front.strip_rows),
+                until_row.eq(front.skip_rows),
+                until_column.eq(front.skip_columns),
                 number.eq(0),
+                fresh.eq(1),
             ]
         with m.Elif(pixel):
-            m.d.sync += number.eq(number + 1)
-            with m.If(columns_left == 1):
-                address = (row.address + command.row_step)[:ADDRESS_BITS].as_signed()
-                y = row.y + command.row_y
-                destination = output_row + command.destination_row_step
+            with m.If(emits):
+                m.d.sync += [number.eq(number + 1), fresh.eq(0)]
+            with m.If(columns_left != 1):
+                m.d.sync += go_to(place.address + command.column_step, place.x + command.column_step, place.y, place)
                 m.d.sync += [
-                    place.address.eq(address),
-                    place.x.eq(row.x),
-                    place.y.eq(y),
-                    row.address.eq(address),
-                    row.y.eq(y),
-                    output.eq(destination),
-                    output_row.eq(destination),
-                    columns_left.eq(command.columns),
-                ]
-            with m.Else():
-                m.d.sync += [
-                    place.address.eq(place.address + command.column_step),
-                    place.x.eq(place.x + command.column_step),
-                    output.eq(output + command.destination_column_step),
                     columns_left.eq(columns_left - 1),
+                    until_column.eq(Mux(until_column == 0, command.every_column, until_column) - 1),
                 ]
+                with m.If(until_column == 0):
+                    m.d.sync += output.eq(output + command.destination_column_step)
+            with m.Else():
+                m.d.sync += [columns_left.eq(command.columns), until_column.eq(command.skip_columns)]
+                with m.If(rows_left != 1):
+                    step = command.row_step
+                    m.d.sync += go_to(row.address + step, row.x, row.y + command.row_y, place, row)
+                    m.d.sync += [
+                        rows_left.eq(rows_left - 1),
+                        until_row.eq(Mux(until_row == 0, command.every_row, until_row) - 1),
+                    ]
+                    following = Mux(until_row == 0, output_row + command.destination_row_step, output_row)
+                    m.d.sync += [output.eq(following), output_row.eq(following)]
+                with m.Else():
+                    step = command.strip_step
+                    m.d.sync += go_to(strip.address + step, strip.x + step, strip.y, place, row, strip)
+                    m.d.sync += [rows_left.eq(command.strip_rows), until_row.eq(command.skip_rows)]
+                    following = output_strip + command.destination_strip_step
+                    m.d.sync += [target.eq(following) for target in (output, output_row, output_strip)]
 
         # First register: lanes `low` to `high` lie in the image's row.
-        valid, swap, output_valid = Signal(2), Signal(2), Signal(2)
-        low, high = Signal(range(rows + 1), reset_less=True), Signal(range(rows + 1), reset_less=True)
+        valid, swap, depthwise, accumulate_valid, output_valid = (
+            Signal(2, name=n)
+            for n in ("vector", "first_vector", "depthwise_vector", "accumulate_vector", "output_vector")
+        )
+        low, high = (Signal(range(lanes + 1), name=n, reset_less=True) for n in ("low", "high"))
         inside = Signal(reset_less=True)
         address = Signal(signed(ADDRESS_BITS), reset_less=True)
         fill = Signal(8, reset_less=True)
@@ -377,20 +427,22 @@ class Sequencer(wiring.Component):
         m.d.sync += [
             valid.eq(Cat(pixel, valid)),
             swap.eq(Cat(self._first_slot, swap)),
-            output_valid.eq(Cat(pixel & (self._finish | last), output_valid)),
+            depthwise.eq(Cat(pixel & (command.mode == Mode.DEPTHWISE), depthwise)),
+            accumulate_valid.eq(Cat(emits, accumulate_valid)),
+            output_valid.eq(Cat((emits & self._finish) | (pixel & last), output_valid)),
         ]
         with m.If(pixel):
             m.d.sync += [
-                low.eq(Mux(place.x >= 0, 0, Mux(place.x <= -rows, rows, -place.x))),
-                high.eq(Mux(room <= 0, 0, Mux(room >= rows, rows, room))),
+                low.eq(Mux(place.x >= 0, 0, Mux(place.x <= -lanes, lanes, -place.x))),
+                high.eq(Mux(room <= 0, 0, Mux(room >= lanes, lanes, room))),
                 inside.eq((place.y >= 0) & (place.y < command.height)),
                 address.eq(place.address),
                 fill.eq(command.fill),
                 accumulate.address.eq(number),
                 accumulate.first.eq(self._first),
                 accumulate.finish.eq(self._finish),
-                accumulate.begin.eq(self._finish & self._first_slot),
-                out.write.eq(self._finish),
+                accumulate.begin.eq(self._finish & fresh),
+                out.write.eq(self._finish & emits),
                 out.last.eq(last),
                 out.address.eq(output),
                 out.channels.eq(self._channels),
@@ -401,11 +453,12 @@ class Sequencer(wiring.Component):
             ]
 
         # Second register: the lanes as a mask, and whether they all lie in the scratchpad.
-        outside = Signal()
+        outside, beyond = Signal(), Signal()
         m.d.comb += [
             self.read.enable.eq(valid[1]),
             self.swap.eq(swap[1]),
-            self.accumulate_valid.eq(valid[1]),
+            self.depthwise.eq(depthwise[1]),
+            self.accumulate_valid.eq(accumulate_valid[1]),
             self.output_valid.eq(output_valid[1]),
         ]
         with m.If(valid[0]):
@@ -417,5 +470,9 @@ class Sequencer(wiring.Component):
                 self.output.eq(out),
                 outside.eq(inside & (low < high) & ((address + low < 0) | (address + high > config.scratchpad_bytes))),
             ]
-        with m.If(valid[1] & outside & (self.error.code == ErrorCode.NONE)):
-            m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.output.index)]
+        m.d.sync += beyond.eq(emits & (number >= config.accumulator_depth))
+        with m.If(self.error.code == ErrorCode.NONE):
+            with m.If(valid[1] & outside):
+                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.output.index)]
+            with m.Elif(beyond):
+                m.d.sync += [self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE), self.error.index.eq(out.index)]

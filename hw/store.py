@@ -22,6 +22,13 @@ TRANSFERS = 4
 """Commands whose bytes may wait behind those of the one that is being sent."""
 
 
+ROW_LATENCY = 2
+"""Cycles from the request of a row to the first of its beats that can move to the output."""
+
+COMPLETION_LATENCY = 2
+"""Cycles from the answer to a command's last burst to the first in which the command counts as completed."""
+
+
 def _scratchpad_signature(config: Config) -> Signature:
     row = config.scratchpad_row_bytes
     address_bits = (config.scratchpad_bytes // row - 1).bit_length()

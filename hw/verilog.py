@@ -21,6 +21,9 @@ _DECLARATION = re.compile(rf"^  (?:input|output|reg|wire) ?(\[\d+:0\])? ?({_NAME
 _ASSIGN = re.compile(rf"^  assign ({_NAME})\s*= (.*);\n", re.M)
 _WIRE = re.compile(rf"^  wire (?:\[\d+:0\] )?({_NAME})\s*;\n", re.M)
 _REGISTER = re.compile(rf"^  always @\(posedge clk\)\n    ({_NAME})\s*<= (.*);\n", re.M)
+_CLEARED = re.compile(
+    rf"^  initial begin\n((?:    ({_NAME}) ?\[\d+\] = (\d+)'[hd]0+;\n)(?:    \2 ?\[\d+\] = \3'[hd]0+;\n)*)  end\n", re.M
+)
 _CHOICE = re.compile(rf"({_NAME})\s*\? (.*) : (.*)")
 
 
@@ -47,6 +50,7 @@ def convert(component: Any, *, name: str) -> str:
         verilog: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
     # Multiplexers become functions, and Icarus takes a function whose name begins with $ for one of its own.
     verilog = re.sub(r"\\\$procmux\$(\w+) ", r"procmux_\1 ", verilog)
+    verilog = _CLEARED.sub(_clear, verilog)
     return "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
 
 
@@ -62,6 +66,18 @@ def _builtin_yosys() -> Iterator[None]:
             del os.environ["AMARANTH_USE_YOSYS"]
         else:
             os.environ["AMARANTH_USE_YOSYS"] = before
+
+
+def _clear(match: re.Match[str]) -> str:
+    """A loop that clears a memory, in place of a line for each word."""
+    lines, memory, width = match.groups()
+    words = lines.count("\n")
+    return (
+        f"  initial begin : clear_{re.sub(r'[^a-zA-Z0-9_]', '_', memory.strip())}\n"
+        "    integer i;\n"
+        f"    for (i = 0; i < {words}; i = i + 1) {memory}[i] = {width}'d0;\n"
+        "  end\n"
+    )
 
 
 class _Update(NamedTuple):

@@ -7,13 +7,14 @@ the commands' dependencies allow; a right program gives the same result in all o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
 
 from ..golden.numerics import multiply_by_quantized_multiplier
-from ..hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Opcode, Store
+from ..hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Mode, Opcode, Store
 from ..hw.config import Config
 
 
@@ -116,30 +117,51 @@ class Interpreter:
 
     def _execute(self, c: Execute) -> None:
         config = self.config
+        if c.mode not in tuple(Mode) or (c.mode == Mode.DEPTHWISE and c.runs != 1):
+            raise InterpreterError("no such mode")
         passes = c.kernel_rows * c.kernel_columns * c.runs
-        if not (c.pixels and c.columns and c.blocks and passes) or not 1 <= c.last_channels <= config.columns:
+        counts = (c.pixels, c.columns, c.blocks, passes, c.every_row, c.every_column)
+        if not all(counts) or not 1 <= c.last_channels <= config.columns:
             raise InterpreterError("nothing to compute")
-        if c.pixels > config.accumulator_depth:
-            raise InterpreterError("more pixels than accumulators")
         if c.blocks > 1 and (c.accumulate or not c.finish):
             raise InterpreterError("several blocks cannot share the accumulators")
+        stream = _Stream.of(c)
+        pixels = int(np.count_nonzero(stream.emits))
+        if pixels > config.accumulator_depth:
+            raise InterpreterError("more pixels than accumulators")
         tiles = self._read_weights(c, passes)
-        operands = self._read_operands(c)
+        depthwise = c.mode == Mode.DEPTHWISE
+        if not depthwise:
+            operands = self._read(c, stream, config.rows, 0)[stream.emits]
         for block in range(c.blocks):
             weights = tiles[block, : passes * config.rows, : config.columns].astype(np.int64) - c.weight_zero_point
             # The last row of each tile lies first.
-            weights = weights.reshape(passes, config.rows, -1)[:, ::-1].reshape(passes * config.rows, -1)
-            # Whole numbers below 2^53: the product is exact.
-            sums = (operands.astype(np.float64) @ weights.astype(np.float64)).astype(np.int64)
+            weights = weights.reshape(passes, config.rows, -1)[:, ::-1]
+            sums = self._filter(c, stream, weights, block) if depthwise else _product(operands, weights)
             if c.accumulate:
-                sums += self.accumulators[: c.pixels]
+                sums += self.accumulators[:pixels]
             # Accumulators wrap.
             totals = sums.astype(np.uint32).view(np.int32)
             if c.finish:
                 channels = c.last_channels if block == c.blocks - 1 else config.columns
-                self._write_outputs(c, block, totals[:, :channels], tiles[block, -PARAMETER_ROWS:, :channels])
+                parameters = tiles[block, -PARAMETER_ROWS:, :channels]
+                self._write_outputs(c, stream, block, totals[:, :channels], parameters)
             else:
-                self.accumulators[: c.pixels] = totals
+                self.accumulators[:pixels] = totals
+
+    def _filter(self, c: Execute, stream: _Stream, weights: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.int64]:
+        """A depthwise block's sums, shape `(pixels, columns)`: each column weighs the R latest bytes of its channel."""
+        rows, columns = self.config.rows, self.config.columns
+        vectors = self._read(c, stream, columns, block * columns).astype(np.int64)
+        numbers = np.flatnonzero(stream.emits)
+        sums = np.zeros((numbers.size, columns), np.int64)
+        for number in range(weights.shape[0]):
+            for r in range(rows):
+                if np.any(weights[number, r]):
+                    if numbers.size and numbers[0] < r:
+                        raise InterpreterError(f"an output weighs vectors before the first, {r} back")
+                    sums += weights[number, r] * vectors[numbers - r, number]
+        return sums
 
     def _read_weights(self, c: Execute, passes: int) -> npt.NDArray[np.int8]:
         """Shape `(blocks, rows of a block, weight_row_bytes)`."""
@@ -150,15 +172,15 @@ class Interpreter:
             raise InterpreterError("outside the weight buffer")
         return self.weights[start : start + c.blocks * rows * width].view(np.int8).reshape(c.blocks, rows, width)
 
-    def _read_operands(self, c: Execute) -> npt.NDArray[np.int8]:
-        """Shape `(pixels, passes * R)`: what the west side of the array sees in all passes of a block."""
-        row, column = np.divmod(np.arange(c.pixels), c.columns)
-        # Axes: pixel, kernel row, kernel column, byte of the kernel column's runs.
-        row, column = row.reshape(-1, 1, 1, 1), column.reshape(-1, 1, 1, 1)
-        kernel_row = np.arange(c.kernel_rows).reshape(-1, 1, 1)
-        kernel_column = np.arange(c.kernel_columns).reshape(-1, 1)
-        byte = np.arange(c.runs * self.config.rows)
-        across = kernel_column * c.kernel_column_step + byte + column * c.column_step
+    def _read(self, c: Execute, stream: _Stream, size: int, offset: int) -> npt.NDArray[np.int8]:
+        """All vectors of `size` bytes, `offset` bytes behind the first block's; shape `(pixels, passes, size)`."""
+        # Axes: vector, kernel row, kernel column, run, byte.
+        strip, row, column = (axis.reshape(-1, 1, 1, 1, 1) for axis in (stream.strip, stream.row, stream.column))
+        kernel_row = np.arange(c.kernel_rows).reshape(-1, 1, 1, 1)
+        kernel_column = np.arange(c.kernel_columns).reshape(-1, 1, 1)
+        run = np.arange(c.runs).reshape(-1, 1)
+        across = kernel_column * c.kernel_column_step + run * self.config.rows + np.arange(size) + offset
+        across = across + strip * c.strip_step + column * c.column_step
         address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
         y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
         x = c.origin_x + across
@@ -167,11 +189,16 @@ class Interpreter:
         if used.size and not (used.min() >= 0 and used.max() < self.scratchpad.size):
             raise InterpreterError("reads outside the scratchpad")
         data = self.scratchpad.view(np.int8)[np.where(inside, address, 0)]
-        operands: npt.NDArray[np.int8] = np.where(inside, data, np.int8(c.fill)).reshape(c.pixels, -1)
-        return operands
+        vectors: npt.NDArray[np.int8] = np.where(inside, data, np.int8(c.fill)).reshape(c.pixels, -1, size)
+        return vectors
 
     def _write_outputs(
-        self, c: Execute, block: int, totals: npt.NDArray[np.int32], parameters: npt.NDArray[np.int8]
+        self,
+        c: Execute,
+        stream: _Stream,
+        block: int,
+        totals: npt.NDArray[np.int32],
+        parameters: npt.NDArray[np.int8],
     ) -> None:
         """Requantizes the totals, shape `(pixels, channels)`, of a block."""
         parameters = np.ascontiguousarray(parameters.T)
@@ -180,9 +207,36 @@ class Interpreter:
         shift = parameters[:, 8].astype(np.int64)
         output = multiply_by_quantized_multiplier(accumulator, multiplier, shift, rounding=self.config.rounding)
         output = np.clip(output + c.zero_point, c.lower, c.upper)
-        row, column = np.divmod(np.arange(c.pixels), c.columns)
-        pixel = c.destination + row * c.destination_row_step + column * c.destination_column_step
+        strip, row, column = (axis[stream.emits] for axis in (stream.strip, stream.row, stream.column))
+        pixel = c.destination + strip * c.destination_strip_step
+        pixel = pixel + (row - c.skip_rows) // c.every_row * c.destination_row_step
+        pixel = pixel + (column - c.skip_columns) // c.every_column * c.destination_column_step
         address = (pixel + block * self.config.columns)[:, np.newaxis] + np.arange(totals.shape[1])
         if not (address.min() >= 0 and address.max() < self.scratchpad.size):
             raise InterpreterError("writes outside the scratchpad")
         self.scratchpad.view(np.int8)[address] = output
+
+
+def _product(vectors: npt.NDArray[np.int8], weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Vectors of shape `(pixels, passes, R)` times weights of shape `(passes, R, C)`, summed over passes."""
+    # Whole numbers below 2^53: the product is exact.
+    wide = vectors.reshape(len(vectors), -1).astype(np.float64)
+    return (wide @ weights.reshape(wide.shape[1], -1).astype(np.float64)).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """The vectors of a pass: in which strip, row and column each is, and whether an output comes of it."""
+
+    strip: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    emits: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, c: Execute) -> _Stream:
+        row, column = np.divmod(np.arange(c.pixels), c.columns)
+        strip, row = np.divmod(row, c.strip_rows) if c.strip_rows else (np.zeros_like(row), row)
+        emits = (row >= c.skip_rows) & ((row - c.skip_rows) % c.every_row == 0)
+        emits &= (column >= c.skip_columns) & ((column - c.skip_columns) % c.every_column == 0)
+        return cls(strip, row, column, emits)

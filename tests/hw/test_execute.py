@@ -1,6 +1,7 @@
 """The execute engine computes what its commands say, in the cycles that its documentation states."""
 
 import dataclasses
+import zlib
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 
-from eightfold.golden.numerics import Requantization
-from eightfold.hw.commands import PARAMETER_ROWS, Execute
+from eightfold.hw.commands import PARAMETER_ROWS, Execute, Mode
 from eightfold.hw.config import Config
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
 from eightfold.hw.scratchpad import Scratchpad
 from eightfold.hw.weights import WeightBuffer
+from eightfold.sim.interpreter import Interpreter
 
 from .simulate import pack, simulate
 
@@ -42,46 +43,62 @@ class Bench(wiring.Component):
         return m
 
 
-def random_tile(rng, config, *, finish=True, accumulate=False):
+def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=True, accumulate=False):
     """A command with the weights and parameters that belong to it, on a random small image."""
-    kernel_rows, kernel_columns, runs = (int(rng.integers(1, 4)) for _ in range(3))
-    columns, rows = int(rng.integers(1, 6)), int(rng.integers(1, 6))
-    row_bytes, height = int(rng.integers(8, 40)), int(rng.integers(1, 12))
-    blocks = int(rng.integers(1, 3))
-    origin_y, origin_x = int(rng.integers(-2, 2)), int(rng.integers(-8, 4))
-    base = 0
-    row_y = int(rng.integers(1, 3))
-    column_step = int(rng.integers(1, 9))
-    dilation = int(rng.integers(1, 3))
+
+    def draw(low, high):
+        return int(rng.integers(low, high))
+
+    depthwise = mode == Mode.DEPTHWISE
+    kernel_rows, kernel_columns, runs = draw(1, 4), draw(1, 4), 1 if depthwise else draw(1, 4)
+    columns, rows = draw(1, 6), draw(1, 6)
+    row_bytes, height = draw(8, 40), draw(1, 12)
+    blocks = draw(1, 3) if finish and not accumulate else 1
+    origin_y, origin_x = draw(-2, 2), draw(-8, 4)
+    dilation, row_y = draw(1, 3), draw(1, 3)
+    skip_rows, skip_columns, strips = draw(0, 2), draw(0, columns), draw(1, 3)
+    if depthwise:
+        # The first output weighs vectors that have been streamed.
+        skip_rows = -(-(config.rows - 1) // columns)
+        rows += skip_rows
+    pixels = rows * columns * strips
     command = Execute(
+        mode=mode,
         accumulate=int(accumulate),
         finish=int(finish),
         blocks=blocks,
-        last_channels=int(rng.integers(1, config.columns + 1)),
-        fill=int(rng.integers(-128, 128)),
-        weight_zero_point=int(rng.integers(-128, 128)),
-        source=base + origin_y * row_bytes + origin_x,
+        last_channels=draw(1, config.columns + 1),
+        fill=draw(-128, 128),
+        weight_zero_point=draw(-128, 128),
+        source=origin_y * row_bytes + origin_x,
         row_bytes=row_bytes,
         height=height,
         origin_y=origin_y,
         origin_x=origin_x,
-        pixels=max(1, rows * columns - int(rng.integers(0, 2))),
+        pixels=max(1, pixels - draw(0, 2)),
         row_y=row_y,
         row_step=row_y * row_bytes,
         columns=columns,
-        column_step=column_step,
+        column_step=draw(1, 9),
         kernel_rows=kernel_rows,
         kernel_row_y=dilation,
         kernel_row_step=dilation * row_bytes,
         kernel_columns=kernel_columns,
-        kernel_column_step=int(rng.integers(1, 7)),
+        kernel_column_step=draw(1, 7),
         runs=runs,
-        destination=int(rng.integers(2048, 2300)),
-        destination_row_step=int(rng.integers(100, 120)),
-        destination_column_step=int(rng.integers(config.columns * blocks, 20)) if blocks * config.columns < 20 else 20,
-        zero_point=int(rng.integers(-128, 128)),
-        lower=int(rng.integers(-128, -60)),
-        upper=int(rng.integers(60, 128)),
+        destination=draw(2048, 2300),
+        destination_row_step=draw(100, 120),
+        destination_column_step=20,
+        zero_point=draw(-128, 128),
+        lower=draw(-128, -60),
+        upper=draw(60, 128),
+        strip_rows=rows if strips > 1 else draw(0, 2) * rows,
+        strip_step=draw(-6, 7),
+        destination_strip_step=draw(0, 300),
+        skip_rows=skip_rows,
+        skip_columns=skip_columns,
+        every_row=draw(1, 3),
+        every_column=draw(1, 3),
     )
     passes = kernel_rows * kernel_columns * runs
     weights = rng.integers(-128, 128, (blocks, passes, config.rows, config.columns))
@@ -91,6 +108,16 @@ def random_tile(rng, config, *, finish=True, accumulate=False):
         "shift": rng.integers(-14, -8, (blocks, config.columns)),
     }
     return command, weights, parameters
+
+
+def outputs(command):
+    """Pixels of a tile: vectors that give an output."""
+    row, column = np.divmod(np.arange(command.pixels), command.columns)
+    row = row % command.strip_rows if command.strip_rows else row
+    row, column = row - command.skip_rows, column - command.skip_columns
+    return int(
+        np.sum((row >= 0) & (row % command.every_row == 0) & (column >= 0) & (column % command.every_column == 0))
+    )
 
 
 def packed(config, command, weights, parameters):
@@ -113,49 +140,16 @@ def packed(config, command, weights, parameters):
     return padded
 
 
-def compute(config, command, weights, parameters, memory, totals):
-    """What the command's documentation says, in plain loops."""
-    c = command
-    for block in range(c.blocks):
-        for pixel in range(c.pixels):
-            row, column = divmod(pixel, c.columns)
-            total = totals[pixel].copy() if c.accumulate else np.zeros(config.columns, np.int64)
-            number = 0
-            for ky in range(c.kernel_rows):
-                for kx in range(c.kernel_columns):
-                    for run in range(c.runs):
-                        y = c.origin_y + ky * c.kernel_row_y + row * c.row_y
-                        offset = kx * c.kernel_column_step + run * config.rows + column * c.column_step
-                        address = c.source + ky * c.kernel_row_step + row * c.row_step + offset
-                        for i in range(config.rows):
-                            inside = 0 <= y < c.height and 0 <= c.origin_x + offset + i < c.row_bytes
-                            x = int(np.int8(memory[address + i])) if inside else c.fill
-                            total += x * (weights[block, number, i] - c.weight_zero_point)
-                        number += 1
-            totals[pixel] = total
-            if c.finish:
-                channels = c.last_channels if block == c.blocks - 1 else config.columns
-                requantization = Requantization(
-                    multiplier=parameters["multiplier"][block],
-                    shift=parameters["shift"][block],
-                    zero_point=c.zero_point,
-                    minimum=c.lower,
-                    maximum=c.upper,
-                    rounding=config.rounding,
-                    scale=np.ones(config.columns),
-                )
-                output = requantization.apply(total + parameters["bias"][block], np.int8)
-                at = c.destination + row * c.destination_row_step + column * c.destination_column_step
-                at += block * config.columns
-                memory[at : at + channels] = output[:channels].view(np.uint8)
-
-
 def stated_cycles(config, command):
-    """Slots of a command's passes, by the engine's documentation."""
+    """Slots of a command's passes, and those after its last vector, by the engine's documentation."""
     passes = command.kernel_rows * command.kernel_columns * command.runs
-    plain = max(command.pixels, config.rows)
-    last = max(command.pixels, config.rows + PARAMETER_ROWS) if command.finish else plain
-    return command.blocks * ((passes - 1) * plain + last)
+    if command.mode == Mode.DEPTHWISE:
+        plain = command.pixels + config.rows
+        last = max(command.pixels, PARAMETER_ROWS) + max(config.rows, 10) if command.finish else plain
+    else:
+        plain = max(command.pixels, config.rows)
+        last = max(command.pixels, config.rows + PARAMETER_ROWS) if command.finish else plain
+    return command.blocks * ((passes - 1) * plain + last), last - command.pixels
 
 
 def run(config, commands, images, image, *, steal=0.0, halt_after=None, counts=(0, 0), cycles=40_000):
@@ -229,40 +223,50 @@ def tiles(config, seed, kinds):
     """Commands that follow each other through one weight buffer, and what they leave in the scratchpad."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, config.scratchpad_bytes, dtype=np.uint8)
-    memory, totals = image.copy(), {pixel: np.zeros(config.columns, np.int64) for pixel in range(64)}
     commands, images, row = [], [], 0
+    interpreter = Interpreter(config, np.zeros(0, np.uint8))
+    interpreter.scratchpad[:] = image
     for kind in kinds:
         while True:
             command, weights, parameters = random_tile(rng, config, **kind)
-            if kind.get("accumulate") and (command.pixels > commands[-1].pixels or command.blocks > 1):
-                continue
             rows = packed(config, command, weights, parameters)
-            if (row + len(rows)) * config.weight_row_bytes <= config.weight_bytes:
+            fits = (row + len(rows)) * config.weight_row_bytes <= config.weight_bytes
+            few = outputs(commands[-1] if kind.get("accumulate") else command)
+            if fits and 0 < outputs(command) <= min(few, config.accumulator_depth):
                 break
         command = dataclasses.replace(command, weight_address=row)
-        compute(config, command, weights, parameters, memory, totals)
+        interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
+        interpreter.step(command)
         commands.append(command)
         images.append(rows)
         row += len(rows)
-    return image, commands, images, memory
+    return image, commands, images, interpreter.scratchpad
+
+
+CONVOLVE, FILTER = {"mode": Mode.CONVOLUTION}, {"mode": Mode.DEPTHWISE}
+SEQUENCES = {
+    "convolutions": [CONVOLVE, CONVOLVE],
+    "partial sums": [CONVOLVE, CONVOLVE | {"finish": False}, CONVOLVE | {"accumulate": True}],
+    "depthwise": [FILTER, FILTER],
+    "depthwise partial sums": [FILTER, FILTER | {"finish": False}, FILTER | {"accumulate": True}],
+    "one after the other": [CONVOLVE, FILTER, CONVOLVE],
+}
 
 
 @pytest.mark.parametrize("config", [SMALL, ODD, WIDE], ids=lambda c: c.name)
 @pytest.mark.parametrize("steal", [0.0, 0.3])
-@pytest.mark.parametrize("seed", range(3))
-def test_random_tiles(config, steal, seed):
-    kinds = [{}, {"finish": False}, {"accumulate": True}] if seed else [{}, {}]
-    image, commands, images, memory = tiles(config, seed, kinds)
+@pytest.mark.parametrize("kinds", SEQUENCES)
+def test_random_tiles(config, steal, kinds):
+    image, commands, images, memory = tiles(config, zlib.crc32(kinds.encode()), SEQUENCES[kinds])
     result, completions = run(config, commands, images, image, steal=steal)
     assert result["error"] == (ErrorCode.NONE, 0)
     np.testing.assert_array_equal(result["memory"], memory)
     assert len(completions) == len(commands)
     assert not result["busy"]
     if not steal:
-        # A cycle for each word, R for the first tile's rows, and passes without a gap to the last pixel's slot.
-        first = commands[0]
-        idle_at_end = max(first.pixels, config.rows + PARAMETER_ROWS) - first.pixels
-        last_slot = len(first.encode()) + config.rows + stated_cycles(config, first) - 1 - idle_at_end
+        # A cycle for each word, R for the first tile's rows, and passes without a gap to the last vector's slot.
+        slots, after_last = stated_cycles(config, commands[0])
+        last_slot = len(commands[0].encode()) + config.rows + slots - 1 - after_last
         assert completions[0] == last_slot + Pipeline(config).completed
 
 
@@ -271,8 +275,8 @@ def test_a_command_follows_its_predecessor_without_a_gap():
     image, commands, images, memory = tiles(config, 11, [{}, {}])
     result, completions = run(config, commands, images, image)
     np.testing.assert_array_equal(result["memory"], memory)
-    slots = [max(command.pixels, config.rows + PARAMETER_ROWS) - command.pixels for command in commands]
-    assert completions[1] - completions[0] == slots[0] + stated_cycles(config, commands[1]) - slots[1]
+    (_, rest), (slots, after_last) = (stated_cycles(config, command) for command in commands)
+    assert completions[1] - completions[0] == rest + slots - after_last
 
 
 def test_a_command_waits_for_its_dependencies():
@@ -299,6 +303,15 @@ def test_outputs_are_awaited_before_they_are_read():
     assert completions[1] - completions[0] >= Pipeline(SMALL).completed
 
 
+ALL = {
+    "skip_rows": 0,
+    "skip_columns": 0,
+    "every_row": 1,
+    "every_column": 1,
+    "column_step": 0,
+    "row_step": 0,
+    "row_y": 0,
+}
 ILLEGAL = [
     ({"mode": 7}, ErrorCode.ILLEGAL_COMMAND),
     ({"blocks": 0}, ErrorCode.ILLEGAL_COMMAND),
@@ -309,7 +322,10 @@ ILLEGAL = [
     ({"kernel_rows": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"kernel_columns": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"runs": 0}, ErrorCode.ILLEGAL_COMMAND),
-    ({"pixels": SMALL.accumulator_depth + 1}, ErrorCode.ACCUMULATOR_RANGE),
+    ({"every_row": 0}, ErrorCode.ILLEGAL_COMMAND),
+    ({"every_column": 0}, ErrorCode.ILLEGAL_COMMAND),
+    ({"mode": Mode.DEPTHWISE, "runs": 2}, ErrorCode.ILLEGAL_COMMAND),
+    ({"pixels": 600, "columns": 3, "strip_rows": 0} | ALL, ErrorCode.ACCUMULATOR_RANGE),
     ({"weight_address": SMALL.weight_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.WEIGHT_RANGE),
     ({"source": 4094, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
     ({"source": -2, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
@@ -319,7 +335,7 @@ ILLEGAL = [
 
 @pytest.mark.parametrize(("fields", "code"), ILLEGAL, ids=lambda value: str(value))
 def test_illegal_commands_are_states_with_a_code(fields, code):
-    image, commands, images, _ = tiles(SMALL, 6, [{}, {}])
+    image, commands, images, _ = tiles(SMALL, 6, [CONVOLVE, CONVOLVE])
     second = dataclasses.replace(commands[1], **fields)
     words = second.encode()
     words[0] |= 17 << 44  # the index, as the dispatcher fills it in

@@ -14,10 +14,11 @@ from eightfold.hw.config import Config
 from eightfold.hw.export import TOP, export
 from eightfold.hw.machine import Machine
 
-SMALL = Config.named("4x4")
+PARAMETERS = {"rows": 4, "columns": 4, "scratchpad_bytes": 2048, "weight_bytes": 1024, "accumulator_bytes": 1024}
+SMALL = Config(**PARAMETERS)
 # Where widths become 0 or 1: bursts of one beat, one word per queue, rows of one beat.
 EDGES = [
-    Config(scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=4096, bus_bytes=32),
+    Config(rows=4, columns=4, scratchpad_bytes=2048, weight_bytes=2048, accumulator_bytes=1024, bus_bytes=32),
     Config(
         rows=4, columns=2, scratchpad_bytes=1024, weight_bytes=512, accumulator_bytes=512, bus_bytes=4, burst_beats=1
     ),
@@ -33,10 +34,20 @@ def verilog() -> str:
 def test_it_is_the_same_at_every_call(verilog: str) -> None:
     assert export(SMALL) == verilog
     # Another process hashes strings in another order.
-    program = "from eightfold.hw.export import *; from eightfold.hw.config import *; print(export(Config.named('4x4')))"
+    program = (
+        "from eightfold.hw.config import Config\n"
+        "from eightfold.hw.export import export\n"
+        f"print(export(Config(**{PARAMETERS!r})))"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     other = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert other.stdout.rstrip("\n") == verilog.rstrip("\n")
+
+
+def test_a_memory_is_cleared_in_a_loop(verilog: str) -> None:
+    """A line for each word would be most of the text."""
+    assert "integer i;" in verilog
+    assert not re.search(r"\[1\] = \d+'h0", verilog)
 
 
 def test_it_names_no_path_and_no_python_file(verilog: str) -> None:

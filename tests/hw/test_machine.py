@@ -26,7 +26,7 @@ from eightfold.hw.registers import (
 
 from .bus import Bus
 from .simulate import simulate
-from .test_execute import ODD, SMALL, tiles
+from .test_execute import ODD, SEQUENCES, SMALL, outputs, tiles
 
 PROGRAM = 0x3000
 BASE = 0x4000
@@ -134,7 +134,7 @@ class System:
 
 def layer(config: Config, seed: int = 3, **bus: Any) -> tuple[System, list[Command], np.ndarray]:
     """A system whose program loads an image, computes tiles and stores the scratchpad; and what it must store."""
-    image, executes, rows, expected = tiles(config, seed, [{}, {"finish": False}, {"accumulate": True}])
+    image, executes, rows, expected = tiles(config, seed, [*SEQUENCES["partial sums"], *SEQUENCES["depthwise"]])
     packed = np.concatenate(rows).tobytes()
     packed += bytes(-len(packed) % 4)
     half = config.scratchpad_bytes // 2
@@ -176,14 +176,14 @@ def test_a_layer_runs_to_the_byte_and_is_counted(config: Config, latency: int, s
             "FETCH_BEATS": -(-len(system.words) * 8 // config.bus_bytes),
             "WRITE_BEATS": config.scratchpad_bytes // config.bus_bytes,
             "ARRAY_STEPS": sum(c.pixels * count for c, count in zip(executes, passes, strict=True)),
-            "OUTPUTS": sum(c.pixels * c.blocks for c in executes if c.finish),
+            "OUTPUTS": sum(outputs(c) * c.blocks for c in executes if c.finish),
         }
         assert {name: counters[name] for name in exact} == exact
         rows = config.scratchpad_bytes // config.scratchpad_row_bytes
         assert counters["SCRATCHPAD_READS"] == exact["ARRAY_STEPS"] + rows
         assert counters["SCRATCHPAD_WRITES"] == exact["OUTPUTS"] + rows
         assert counters["ACCUMULATOR_READS"] == sum(
-            c.pixels * (count - c.blocks * (not c.accumulate)) for c, count in zip(executes, passes, strict=True)
+            outputs(c) * (count - c.blocks * (not c.accumulate)) for c, count in zip(executes, passes, strict=True)
         )
         for name in ("LOAD", "EXECUTE", "STORE"):
             assert 0 < counters[f"{name}_BUSY"] + counters[f"{name}_WAIT"] <= counters["CYCLES"]

@@ -12,6 +12,7 @@ CONFIGS = [
     Config(rows=4, columns=4, scratchpad_bytes=256, weight_bytes=1024, accumulator_bytes=1024),
     Config(rows=5, columns=3, scratchpad_bytes=512, weight_bytes=1024, accumulator_bytes=3072),
     Config(rows=4, columns=4, scratchpad_bytes=512, weight_bytes=1024, accumulator_bytes=1024, bus_bytes=32),
+    Config(rows=4, columns=7, scratchpad_bytes=512, weight_bytes=1024, accumulator_bytes=28 * 16),
     Config(rows=16, columns=16, scratchpad_bytes=1024, weight_bytes=2048, accumulator_bytes=4096),
 ]
 
@@ -35,8 +36,8 @@ def test_all_four_ports_at_once(config):
             if access is None:
                 access = {
                     "read": rng.random() < 0.7,
-                    "read_address": int(rng.integers(0, config.scratchpad_bytes - config.rows + 1)),
-                    "read_mask": int(rng.integers(0, 1 << config.rows)),
+                    "read_address": int(rng.integers(0, config.scratchpad_bytes - config.vector_bytes + 1)),
+                    "read_mask": int(rng.integers(0, 1 << config.vector_bytes)),
                     "fill": int(rng.integers(0, 256)),
                     "write": rng.random() < 0.7,
                     "write_address": int(rng.integers(0, config.scratchpad_bytes - config.columns + 1)),
@@ -71,8 +72,8 @@ def test_all_four_ports_at_once(config):
             if not frozen:
                 shown = None
                 if access["read"]:
-                    shown = memory[access["read_address"] :][: config.rows].copy()
-                    for lane in range(config.rows):
+                    shown = memory[access["read_address"] :][: config.vector_bytes].copy()
+                    for lane in range(config.vector_bytes):
                         if not access["read_mask"] >> lane & 1:
                             shown[lane] = access["fill"]
                 if read_pipe[-1] is not None:

@@ -1,0 +1,152 @@
+"""The execute engine in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...hw import queue
+from ...hw.commands import PARAMETER_ROWS, Execute, Opcode
+from ...hw.config import Config
+from ...hw.execute import Pipeline
+from .agenda import Agenda, Phase
+from .engine import Engine, covered
+from .scratchpad import Accesses, Scratchpad
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """A command's passes.
+
+    Parameters
+    ----------
+    blocks, passes
+        Of how many blocks there are how many.
+    pixels
+        Of each pass.
+    slots
+        Cycles of each pass but a block's last.
+    last_slots
+        Cycles of a block's last.
+    """
+
+    blocks: int
+    passes: int
+    pixels: int
+    slots: int
+    last_slots: int
+
+    @classmethod
+    def of(cls, command: Execute, config: Config) -> Passes:
+        """The passes of a command."""
+        slots = max(command.pixels, config.rows)
+        return cls(
+            blocks=command.blocks,
+            passes=command.kernel_rows * command.kernel_columns * command.runs,
+            pixels=command.pixels,
+            slots=slots,
+            last_slots=max(slots, config.rows + PARAMETER_ROWS) if command.finish else slots,
+        )
+
+    @property
+    def block(self) -> int:
+        """Cycles of a block."""
+        return (self.passes - 1) * self.slots + self.last_slots
+
+    @property
+    def steps(self) -> int:
+        """Pixels streamed, one per pass."""
+        return self.blocks * self.passes * self.pixels
+
+
+class ExecuteEngine(Engine[Execute]):
+    """Counts in its own time, which the scratchpad tells: `moment` is a cycle of that, `cycle` one of the run's."""
+
+    opcode = Opcode.EXECUTE
+
+    def __init__(self, agenda: Agenda, commands: Sequence[Execute], *, config: Config, scratchpad: Scratchpad) -> None:
+        super().__init__(agenda, commands)
+        self._scratchpad = scratchpad
+        self._rows = config.rows
+        self._pipeline = Pipeline(config)
+        self.passes = [Passes.of(command, config) for command in commands]
+        self._began: list[int] = []  # when each command's first word was taken
+        self._word = 0  # the next to be taken
+        self._taken = 0  # when the latest was
+        self._taking = False
+        self._end = 0  # the moment when streaming ends
+        self._planned = -1
+        self._completions: list[int] = []  # moments
+
+    def take_words(self) -> None:
+        if not self._taking and self.taking is not None:
+            self._taking = True
+            self._take_word(self.agenda.cycle)
+
+    def _take_word(self, cycle: int) -> None:
+        """Takes words as far as they come by now."""
+        number = len(self.arrived)
+        passed = self.passed[number]
+        room = self.started[number - 1] + 1 if number else 0
+        while self._word < len(passed):
+            popped = max(passed[self._word] + queue.WRITE_LATENCY, self._taken)
+            if self._word == len(passed) - 1 and len(self.popped) == number:
+                self.leave(popped)
+            taken = max(popped + queue.READ_LATENCY, room)
+            while taken <= cycle and not self._scratchpad.moves(taken):
+                taken += 1
+            if taken > cycle:
+                self.agenda.add(taken, Phase.COMMAND, self._take_word)
+                return
+            if self._word == 0:
+                self._began.append(taken)
+            self._taken = taken
+            self._word += 1
+        self._word = 0
+        self._taking = False
+        self.arrive(self._taken + 1)
+
+    def consider(self, cycle: int) -> None:
+        number = self.starting
+        if number is None or self._planned > cycle or not self.met(number):
+            return
+        moment = self._scratchpad.moment(cycle)
+        early = self._end - self._rows - moment
+        if early <= 0 and not self._scratchpad.moves(cycle):
+            early = 1
+        if early > 0:
+            self._planned = cycle + early
+            self.agenda.add(self._planned, Phase.COMMAND, self.consider)
+            return
+        streamed = self._scratchpad.cycle(self._end) if self._end <= moment else None
+        self._stream(self.passes[number], moment, self.commands[number].finish)
+        self.start(cycle, streamed)
+
+    def _stream(self, passes: Passes, moment: int, finish: int) -> None:
+        """A command that starts at `moment`: what it does to the scratchpad, and when it completes."""
+        at = self._pipeline
+        first = moment + self._rows
+        self._end = first + passes.blocks * passes.block
+        last = self._end - passes.last_slots  # where the last pass begins
+        read = first + at.read
+        self._scratchpad.execute_reads.add(
+            Accesses(read, last + at.read + passes.pixels, passes.block, passes.slots, passes.passes, passes.pixels)
+        )
+        if finish:
+            write = first + passes.block - passes.last_slots + at.banks
+            end = last + at.banks + passes.pixels
+            self._scratchpad.execute_writes.add(Accesses(write, end, passes.block, passes.block, 1, passes.pixels))
+        completed = last + passes.pixels - 1 + at.completed
+        self._completions.append(completed)
+        self.agenda.add(self.agenda.cycle + completed - moment, Phase.COMPLETION, self._complete)
+
+    def _complete(self, cycle: int) -> None:
+        """The next command completes, if the engine has come so far."""
+        early = self._completions[len(self.completed)] - self._scratchpad.moment(cycle)
+        if early > 0:
+            self.agenda.add(cycle + early, Phase.COMPLETION, self._complete)
+        else:
+            self.complete(cycle)
+
+    def busy_cycles(self) -> int:
+        return covered(zip((began + 1 for began in self._began), self.completed, strict=True)) - self.wait_cycles

@@ -1,0 +1,162 @@
+"""The cycle model against the RTL: every counter and every command's completion, in every cycle of every run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eightfold.compiler import compile
+from eightfold.compiler.program import MachineStep, Region
+from eightfold.golden.reader import read
+from eightfold.hw.commands import Command, Execute, Load, Store, encode
+from eightfold.hw.config import Config
+from eightfold.hw.registers import COUNTERS, ErrorCode
+from eightfold.sim.attribution import attribute, completion_cycles
+from eightfold.sim.errors import MachineError, SettingError
+from eightfold.sim.icarus import Icarus
+from eightfold.sim.model import model_step, profile
+
+from ..conftest import shared_models
+from .streams import DRAM_BYTES, streams
+
+needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+
+DIGITS = Path(__file__).parents[2] / "models" / "digits.tflite"
+PROGRAM = DRAM_BYTES // 2
+SMALL = {"scratchpad_bytes": 4096, "weight_bytes": 4096, "accumulator_bytes": 3072}
+
+# A machine and a memory latency: narrow and wide buses, single beats and long bursts, one and many at once.
+MACHINES = {
+    "4x4": (Config.named("4x4"), 1),
+    "8x8": (Config.named("8x8"), 200),
+    "16x16": (Config.named("16x16"), 64),
+    "5x3, 4-byte bus": (Config(rows=5, columns=3, bus_bytes=4, **SMALL), 7),
+    "4x6, 16-byte bus": (Config(rows=4, columns=6, bus_bytes=16, multiplier_stages=2, **SMALL), 20),
+    "8x8, 32-byte bus, one burst": (Config(rows=8, columns=8, bus_bytes=32, outstanding_bursts=1, **SMALL), 33),
+    "4x4, 4-byte bus, single beats": (Config(rows=4, columns=4, bus_bytes=4, burst_beats=1, **SMALL), 3),
+    "4x4, 8-byte bus, 16 short bursts": (
+        Config(rows=4, columns=4, bus_bytes=8, burst_beats=2, outstanding_bursts=16, **SMALL),
+        11,
+    ),
+}
+
+
+def step(commands: list[Command]) -> MachineStep:
+    """A command stream as a step of a Program; the third of its commands and those after it are another layer's."""
+    count = len(commands)
+    return MachineStep(
+        operators=(0, 1),
+        commands=tuple(commands),
+        command_layers=tuple(int(place > 1) for place in range(count)),
+        notes=("",) * count,
+        inputs=(),
+        outputs=(),
+        residents=(),
+        stream=Region(PROGRAM, 8 * sum(command.words() for command in commands)),
+    )
+
+
+def check(machine: Icarus, step: MachineStep) -> None:
+    """The model of a step says what the machine does."""
+    activity = machine.run(step)
+    modelled = model_step(step, machine.config, machine.latency)
+    assert dict(modelled.timeline.counters) == dict(activity.counters)
+    assert [timing.end for timing in modelled.timeline.commands] == completion_cycles(step, activity)
+    assert modelled.costs == attribute(step, activity, machine.config)
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def machine(request: pytest.FixtureRequest) -> Iterator[Icarus]:
+    config, latency = MACHINES[request.param]
+    with Icarus(config, memory_bytes=DRAM_BYTES, latency=latency) as machine:
+        machine.write(0, bytes(DRAM_BYTES))
+        yield machine
+
+
+@needs_icarus
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_streams_cost_what_the_model_says(machine: Icarus, data: st.DataObject) -> None:
+    stream = step(data.draw(streams(machine.config)))
+    machine.write(PROGRAM, np.array(encode(stream.commands), "<u8").tobytes())
+    check(machine, stream)
+
+
+@needs_icarus
+@pytest.mark.parametrize(("config", "latency"), [("4x4", 20), ("8x8", 100), ("16x16", 1), ("16x16", 64)])
+def test_a_network_costs_what_the_model_says(config: str, latency: int) -> None:
+    program = compile(read(DIGITS), Config.named(config))
+    with Icarus(program.config, memory_bytes=program.memory.dram_bytes, latency=latency) as machine:
+        machine.write(0, program.image().tobytes())
+        for part in program.steps:
+            if isinstance(part, MachineStep):
+                check(machine, part)
+
+
+@needs_icarus
+@pytest.mark.parametrize("network", ["ad01_int8"])
+def test_shared_networks_cost_what_the_model_says(network: str) -> None:
+    program = compile(read(shared_models() / f"{network}.tflite"), Config.named("16x16"))
+    with Icarus(program.config, memory_bytes=program.memory.dram_bytes, latency=64) as machine:
+        machine.write(0, program.image().tobytes())
+        for part in program.steps:
+            if isinstance(part, MachineStep):
+                check(machine, part)
+
+
+def test_a_profile_accounts_for_every_cycle_and_byte() -> None:
+    program = compile(read(DIGITS), Config.named("8x8"))
+    result = profile(program, latency=30)
+    assert list(result.counters) == [name.lower() for name in COUNTERS]
+    assert result.cycles == sum(layer.cycles for layer in result.layers)
+    beats = result.counters["read_beats"] + result.counters["fetch_beats"]
+    assert beats * program.config.bus_bytes == sum(layer.dram_read_bytes for layer in result.layers)
+    assert result.counters["write_beats"] * program.config.bus_bytes == sum(
+        layer.dram_write_bytes for layer in result.layers
+    )
+    for layer in result.layers:
+        assert (layer.where == "array") == (layer.index in program.machine_operators) == bool(layer.cycles)
+    for part in result.steps:
+        for timing in part.timeline.commands:
+            assert timing.arrived <= timing.start < timing.end < part.timeline.counters["cycles"]
+            assert (timing.cause is not None) == (timing.waited > 0)
+    facts = f"{result.cycles:,} cycles, memory latency 30, {result.utilization:.1%} of the array"
+    assert repr(result) == f"<CycleProfile digits on 8x8: {facts}>"
+
+
+def test_slower_memory_costs_more() -> None:
+    program = compile(read(DIGITS), Config.named("8x8"))
+    cycles = [profile(program, latency).cycles for latency in (1, 50, 200)]
+    assert cycles == sorted(set(cycles))
+
+
+def test_a_command_is_said_to_wait_for_what_it_waits_for() -> None:
+    commands: list[Command] = [
+        Load(length=512, memory=1),
+        Execute(wait_load=1, row_bytes=64, height=1),
+        Store(wait_execute=1, length=8),
+    ]
+    load, execute, store = model_step(step(commands), Config.named("4x4"), 10).timeline.commands
+    assert (load.waited, load.cause) == (0, None)
+    assert execute.cause == load.engine
+    assert execute.start == load.end == execute.arrived + execute.waited
+    assert store.cause == execute.engine
+    assert store.start == execute.end == store.arrived + store.waited
+
+
+@pytest.mark.parametrize("build", [lambda: [Load(length=1, wait_store=1), Store(length=1, wait_load=1)]])
+def test_a_deadlock_is_an_error_and_no_hang(build: Callable[[], list[Command]]) -> None:
+    with pytest.raises(MachineError) as caught:
+        model_step(step(build()), Config.named("4x4"), 10)
+    assert (caught.value.code, caught.value.index) == (ErrorCode.DEADLOCK, 0)
+
+
+def test_a_latency_below_one_cycle_is_refused() -> None:
+    with pytest.raises(SettingError, match="latency is 0; at least 1 cycle was expected"):
+        profile(compile(read(DIGITS), Config.named("8x8")), latency=0)
