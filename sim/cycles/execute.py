@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from ...hw import queue
-from ...hw.commands import PARAMETER_ROWS, Execute, Opcode
+from ...hw.commands import PARAMETER_ROWS, Execute, Mode, Opcode
 from ...hw.config import Config
 from ...hw.execute import Pipeline
+from ...hw.sequencer import DEPTHWISE_TAIL
 from .agenda import Agenda, Phase
 from .engine import Engine, covered
 from .scratchpad import Accesses, Scratchpad
@@ -22,8 +26,12 @@ class Passes:
     ----------
     blocks, passes
         Of how many blocks there are how many.
+    vectors
+        That each pass streams.
     pixels
-        Of each pass.
+        How many of them give an output.
+    pattern
+        Which; None stands for all.
     slots
         Cycles of each pass but a block's last.
     last_slots
@@ -32,20 +40,37 @@ class Passes:
 
     blocks: int
     passes: int
+    vectors: int
     pixels: int
+    pattern: bytes | None
     slots: int
     last_slots: int
 
     @classmethod
     def of(cls, command: Execute, config: Config) -> Passes:
         """The passes of a command."""
-        slots = max(command.pixels, config.rows)
+        vectors, rows = command.pixels, config.rows
+        if command.mode == Mode.DEPTHWISE:
+            slots = vectors + rows
+            finishing = max(vectors, PARAMETER_ROWS) + max(rows, DEPTHWISE_TAIL)
+        else:
+            slots = max(vectors, rows)
+            finishing = max(vectors, rows + PARAMETER_ROWS)
+        pattern = _pattern(
+            vectors,
+            columns=command.columns,
+            strip_rows=command.strip_rows,
+            skip=(command.skip_rows, command.skip_columns),
+            every=(command.every_row, command.every_column),
+        )
         return cls(
             blocks=command.blocks,
             passes=command.kernel_rows * command.kernel_columns * command.runs,
-            pixels=command.pixels,
+            vectors=vectors,
+            pixels=sum(pattern),
+            pattern=None if all(pattern) else pattern,
             slots=slots,
-            last_slots=max(slots, config.rows + PARAMETER_ROWS) if command.finish else slots,
+            last_slots=finishing if command.finish else slots,
         )
 
     @property
@@ -55,8 +80,20 @@ class Passes:
 
     @property
     def steps(self) -> int:
-        """Pixels streamed, one per pass."""
-        return self.blocks * self.passes * self.pixels
+        """Vectors streamed in all passes."""
+        return self.blocks * self.passes * self.vectors
+
+
+@lru_cache
+def _pattern(vectors: int, *, columns: int, strip_rows: int, skip: tuple[int, int], every: tuple[int, int]) -> bytes:
+    """Which vectors of a pass give an output, a byte each; see the `Execute` command."""
+    row, column = np.divmod(np.arange(vectors), columns)
+    if strip_rows:
+        row %= strip_rows
+    emits = np.ones(vectors, bool)
+    for place, skipped, step in ((row, skip[0], every[0]), (column, skip[1], every[1])):
+        emits &= (place >= skipped) & ((place - skipped) % step == 0)
+    return emits.tobytes()
 
 
 class ExecuteEngine(Engine[Execute]):
@@ -130,13 +167,15 @@ class ExecuteEngine(Engine[Execute]):
         last = self._end - passes.last_slots  # where the last pass begins
         read = first + at.read
         self._scratchpad.execute_reads.add(
-            Accesses(read, last + at.read + passes.pixels, passes.block, passes.slots, passes.passes, passes.pixels)
+            Accesses(read, last + at.read + passes.vectors, passes.block, passes.slots, passes.passes, passes.vectors)
         )
         if finish:
             write = first + passes.block - passes.last_slots + at.banks
-            end = last + at.banks + passes.pixels
-            self._scratchpad.execute_writes.add(Accesses(write, end, passes.block, passes.block, 1, passes.pixels))
-        completed = last + passes.pixels - 1 + at.completed
+            end = last + at.banks + passes.vectors
+            self._scratchpad.execute_writes.add(
+                Accesses(write, end, passes.block, passes.block, 1, passes.vectors, passes.pattern)
+            )
+        completed = last + passes.vectors - 1 + at.completed
         self._completions.append(completed)
         self.agenda.add(self.agenda.cycle + completed - moment, Phase.COMPLETION, self._complete)
 

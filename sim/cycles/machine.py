@@ -159,12 +159,13 @@ def _execute_counters(engine: ExecuteEngine, config: Config) -> dict[str, int]:
     """What the execute engine's commands need, whenever they run."""
     counters = dict.fromkeys(("accumulator_reads", "accumulator_writes", "weight_reads", "array_steps", "outputs"), 0)
     for command, passes in zip(engine.commands, engine.passes, strict=True):
-        block_steps = passes.blocks * passes.pixels
-        finished = block_steps if command.finish else 0
+        totals = passes.blocks * passes.pixels
+        sums = totals * passes.passes
+        finished = totals if command.finish else 0
         counters["array_steps"] += passes.steps
         counters["outputs"] += finished
-        counters["accumulator_reads"] += passes.steps - (0 if command.accumulate else block_steps)
-        counters["accumulator_writes"] += passes.steps - finished
+        counters["accumulator_reads"] += sums - (0 if command.accumulate else totals)
+        counters["accumulator_writes"] += sums - finished
         rows = passes.passes * config.rows + (PARAMETER_ROWS if command.finish else 0)
         counters["weight_reads"] += passes.blocks * rows
     return counters

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Accesses:
     """When a command uses one of the scratchpad's ports, in the execute engine's own time.
 
-    Passes follow each other, a block's in groups; each pass uses the port in its first cycles.
+    Passes follow each other, a block's in groups; each pass may use the port in its first cycles.
 
     Parameters
     ----------
@@ -25,8 +25,10 @@ class Accesses:
         Cycles from a pass to the next in the same block.
     passes
         Passes in a block.
-    pixels
-        Cycles of use in a pass.
+    vectors
+        The first cycles of a pass.
+    pattern
+        In which of them it uses the port; None stands for all.
     """
 
     first: int
@@ -34,13 +36,16 @@ class Accesses:
     block: int
     slots: int
     passes: int
-    pixels: int
+    vectors: int
+    pattern: bytes | None = None
 
     def at(self, moment: int) -> bool:
         """Whether the port is in use at a moment, which lies before the end."""
         within = (moment - self.first) % self.block
         within -= min(within // self.slots, self.passes - 1) * self.slots
-        return moment >= self.first and within < self.pixels
+        if moment < self.first or within >= self.vectors:
+            return False
+        return self.pattern is None or bool(self.pattern[within])
 
 
 class _Port:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from eightfold.hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from eightfold.hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Mode, Opcode, Store
 from eightfold.hw.config import Config
-from eightfold.hw.requantization import PARAMETER_ROWS
 
 DRAM_BYTES = 1 << 16
 
@@ -29,13 +28,17 @@ def transfers(draw: st.DrawFn, config: Config, kind: type[Load] | type[Store]) -
 @st.composite
 def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
     """Fields of an execute but its dependencies: short passes and long ones, few and many."""
+    mode = draw(st.sampled_from(Mode))
     finish = draw(st.integers(0, 1))
     most = draw(st.sampled_from([1, config.rows, config.rows + PARAMETER_ROWS, 3 * config.rows]))
     pixels = draw(st.integers(1, min(most, config.accumulator_depth)))
     blocks, runs, kernel_rows, kernel_columns = (draw(st.integers(1, most)) for most in (3, 3, 2, 2))
+    if mode is Mode.DEPTHWISE:
+        runs = 1
     weight_rows = blocks * (kernel_rows * kernel_columns * runs * config.rows + PARAMETER_ROWS)
-    room = config.scratchpad_bytes - runs * config.rows - kernel_rows - kernel_columns - pixels
+    reach = runs * config.rows + (blocks + 1) * config.columns + kernel_rows + kernel_columns + pixels
     return {
+        "mode": mode,
         "finish": finish,
         "accumulate": draw(st.integers(0, 1)),
         "weight_address": draw(
@@ -43,7 +46,7 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         ),
         "blocks": blocks,
         "last_channels": draw(st.integers(1, config.columns)),
-        "source": draw(st.integers(0, room)),
+        "source": draw(st.integers(0, config.scratchpad_bytes - reach)),
         "row_bytes": config.scratchpad_bytes,
         "height": 100,
         "pixels": pixels,
@@ -58,6 +61,13 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         "destination": draw(st.integers(0, config.scratchpad_bytes - (blocks + 1) * config.columns - pixels)),
         "destination_row_step": 1,
         "destination_column_step": 1,
+        "strip_rows": draw(st.integers(0, 3)),
+        "strip_step": 1,
+        "destination_strip_step": 1,
+        "skip_rows": draw(st.sampled_from([0, 0, 1, 2])),
+        "skip_columns": draw(st.sampled_from([0, 0, 1, 2])),
+        "every_row": draw(st.integers(1, 3)),
+        "every_column": draw(st.integers(1, 3)),
     }
 
 
