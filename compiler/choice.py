@@ -56,6 +56,9 @@ def _candidates(layer: Convolution, config: Config, site: Site) -> Iterator[Tili
 
 def _tile(layer: Convolution, config: Config) -> tuple[int, int]:
     """Rows and columns of a tile: as many as the accumulators hold."""
+    if layer.depthwise:
+        # Several commands cover its columns, strip by strip.
+        return layer.filters(config).tile_rows(config), layer.horizontal.outputs
     most = min(config.accumulator_depth, MAX_PIXELS)
     columns = layer.horizontal.outputs
     return (min(most // columns, layer.vertical.outputs), columns) if columns <= most else (1, most)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ..hw.commands import Mode
+from ..hw.config import Config
 from .hazards import Access, Space
 from .lowering import Convolution
 from .schedule import Schedule, Window
@@ -73,9 +75,10 @@ def emit(schedule: Schedule, layer: Convolution, tiling: Tiling, site: Site, wei
         # Back and forth: what the buffer still holds of the last strip's weights is used first.
         for tile, chunks, complete in _order(layer, groups[::-1] if number % 2 else groups, first, last, tiling):
             schedule.fill(reads, layer.input_rows(tile.top, tile.bottom)[1] * layer.row_bytes)
-            for chunk in chunks:
-                address = weight_buffer.require(schedule, site.weights + chunk.offset, chunk.size, _describe(chunk))
-                _execute(schedule, layer, tile, chunk, reads.base, writes.base, address)
+            for part in _parts(layer, tile, schedule.config):
+                for chunk in chunks:
+                    address = weight_buffer.require(schedule, site.weights + chunk.offset, chunk.size, _describe(chunk))
+                    _execute(schedule, layer, part, chunk, reads.base, writes.base, address)
             if site.destination.stored and complete:
                 _store(schedule, layer, tile, writes)
 
@@ -99,6 +102,16 @@ def _order(
         for tile in tiles_of(layer, first, last, tiling.tile_rows, tiling.tile_columns):
             yield tile, chunks, chunks is groups[-1]
     yield from by_tile(groups[middle:], True)
+
+
+def _parts(layer: Convolution, tile: Tile, config: Config) -> Iterator[Tile]:
+    """What single commands compute of a tile: a depthwise convolution's strips may take several."""
+    if not layer.depthwise:
+        yield tile
+        return
+    filters = layer.filters(config)
+    for left, strips in filters.parts(config):
+        yield replace(tile, left=left, right=left + strips * filters.outputs)
 
 
 def _windows(layer: Convolution, first: int, last: int, site: Site, room: int, bus_bytes: int) -> tuple[Window, Window]:
@@ -197,6 +210,8 @@ def _execute(
             "kernel_row_y": 0,
             "destination_row_step": 0,
         }
+    if layer.depthwise:
+        fields |= _stream(layer, tile, chunk, config, source)
     rows = layer.input_rows(tile.top, tile.bottom)
     accesses = [
         Access(Space.SCRATCHPAD, source + rows[0] * layer.row_bytes, source + rows[1] * layer.row_bytes, False),
@@ -210,6 +225,39 @@ def _execute(
     if columns < horizontal.outputs:
         note += f", columns {tile.left} to {tile.right - 1}"
     schedule.execute(fields, accesses, f"{note}, {_describe(chunk)}")
+
+
+def _stream(layer: Convolution, tile: Tile, chunk: Chunk, config: Config, source: int) -> dict[str, int]:
+    """Where the command of a depthwise convolution differs: it streams strips, and each block its own channels."""
+    filters = layer.filters(config)
+    vertical, horizontal = layer.vertical, layer.horizontal
+    image, top = divmod(tile.top, vertical.outputs)
+    rows, strips = tile.bottom - tile.top, (tile.right - tile.left) // filters.outputs
+    down, across = filters.rows * vertical.dilation, filters.columns * horizontal.dilation
+    y = top * vertical.stride - vertical.before + chunk.kernel_row * down
+    x = tile.left * horizontal.stride - horizontal.before + chunk.kernel_column * across
+    first_byte = x * layer.channels + chunk.first_block * config.columns
+    return {
+        "mode": Mode.DEPTHWISE,
+        "source": source + (image * vertical.size + y) * layer.row_bytes + first_byte,
+        "origin_y": y,
+        "origin_x": first_byte,
+        "pixels": filters.vectors(rows, strips),
+        "row_y": filters.row_step,
+        "row_step": filters.row_step * layer.row_bytes,
+        "columns": filters.width,
+        "column_step": filters.column_step * layer.channels,
+        "kernel_row_y": down,
+        "kernel_row_step": down * layer.row_bytes,
+        "kernel_column_step": across * layer.channels,
+        "strip_rows": filters.height(rows),
+        "strip_step": filters.outputs * horizontal.stride * layer.channels,
+        "destination_strip_step": filters.outputs * layer.outputs,
+        "skip_rows": filters.skip_rows,
+        "skip_columns": filters.skip_columns,
+        "every_row": filters.every_row,
+        "every_column": filters.every_column,
+    }
 
 
 def _store(schedule: Schedule, layer: Convolution, tile: Tile, window: Window) -> None:

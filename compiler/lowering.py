@@ -10,6 +10,7 @@ int8 by flipping its top bit, which lowers its values and its zero point by 128 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,9 @@ from ..golden.kernels.windows import Axis
 from ..golden.numerics import Profile
 from ..hw.commands import Execute
 from ..hw.config import Config
+from .filters import Filters, filters_of
 
-KINDS = ("CONV_2D", "FULLY_CONNECTED")
+KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """The operators that the machine computes."""
 
 
@@ -42,7 +44,7 @@ class Convolution:
         How the kernel slides. Where the convolution is `pointwise`, the images are one column of pixels:
         `batch` and the width are 1.
     weights
-        int8, shape `(outputs, kernel height, kernel width, channels)`.
+        int8, shape `(outputs, kernel height, kernel width, channels)`; of a depthwise convolution, with one channel.
     weight_zero_point
         To subtract from every weight.
     fill
@@ -51,6 +53,8 @@ class Convolution:
         int32, shape `(outputs,)`: the folded bias and the requantization of each channel.
     zero_point, lower, upper
         Of the output, as signed bytes.
+    depthwise
+        Whether each output channel sees only the input channel of the same number.
     """
 
     operator: int
@@ -70,11 +74,12 @@ class Convolution:
     zero_point: int
     lower: int
     upper: int
+    depthwise: bool = False
 
     @property
     def pointwise(self) -> bool:
-        """Whether every output pixel sees just the input pixel of the same number."""
-        return _pointwise(self.vertical, self.horizontal)
+        """Whether every output pixel sees just the input pixel of the same number, but all of its channels."""
+        return not self.depthwise and _pointwise(self.vertical, self.horizontal)
 
     @property
     def row_bytes(self) -> int:
@@ -109,16 +114,25 @@ class Convolution:
     @property
     def macs(self) -> int:
         """Products, those with taps outside the image included."""
-        taps = self.vertical.kernel * self.horizontal.kernel * self.channels
+        taps = self.vertical.kernel * self.horizontal.kernel * (1 if self.depthwise else self.channels)
         return self.output_rows * self.horizontal.outputs * self.outputs * taps
 
-    def runs(self, rows: int) -> int:
-        """Blocks of `rows` bytes that a contiguous part takes."""
-        return -(-self.part_bytes // rows)
+    def filters(self, config: Config) -> Filters:
+        """How a depthwise convolution is laid on the array."""
+        filters = filters_of(self.vertical, self.horizontal, config)
+        if filters is None:
+            raise ValueError(f"operator {self.operator} has no filters that a command can hold")
+        return filters
 
-    def passes(self, rows: int) -> int:
+    def loops(self, config: Config) -> tuple[int, int, int]:
+        """Kernel rows, kernel columns and runs of the passes for each block of output channels."""
+        if self.depthwise:
+            return *self.filters(config).passes, 1
+        return self.vertical.kernel, self.kernel_columns, -(-self.part_bytes // config.rows)
+
+    def passes(self, config: Config) -> int:
         """Tiles of weights for each block of output channels."""
-        return self.vertical.kernel * self.kernel_columns * self.runs(rows)
+        return math.prod(self.loops(config))
 
     def input_rows(self, first: int, last: int) -> tuple[int, int]:
         """The input rows `[start, stop)` that output rows `[first, last)` of one image read.
@@ -154,12 +168,13 @@ def reason_for_host(operator: Operator, graph: Graph, config: Config, profile: P
         return "the input is a constant"
     if np.unique(node.affine(weights).zero_point).size != 1:
         return "the weights have several zero points"
-    if operator.kind == "CONV_2D" and convolution_geometry(operator, graph).groups != 1:
-        return "the convolution is grouped"
+    loops = _loops(operator, graph)
+    if loops is None:
+        return "the convolution is grouped, or has several outputs for each of its channels"
     rounding = requantization_of(node).rounding
     if rounding is not config.rounding:
         return f"profile {profile.value} rounds {rounding.value} here; the machine rounds {config.rounding.value}"
-    return _out_of_range(_loops(operator, graph), config)
+    return _out_of_range(loops, config)
 
 
 @dataclass(frozen=True)
@@ -169,14 +184,20 @@ class _Loops:
     outputs: int
     vertical: Axis
     horizontal: Axis
+    depthwise: bool = False
 
 
-def _loops(operator: Operator, graph: Graph) -> _Loops:
+def _loops(operator: Operator, graph: Graph) -> _Loops | None:
+    """The loops of an operator; None where they are neither a convolution's nor a depthwise convolution's."""
     one = Axis(1, 1, 1, 1, 0, 0, 1)
     if operator.kind == "FULLY_CONNECTED":
         dense = dense_geometry(operator, graph)
         return _Loops(1, dense.inputs, dense.outputs, Axis(dense.rows, 1, 1, 1, 0, 0, dense.rows), one)
     g = convolution_geometry(operator, graph)
+    if g.groups != 1:
+        if not g.groups == g.input_channels == g.output_channels:
+            return None
+        return _Loops(g.batch, g.input_channels, g.output_channels, g.vertical, g.horizontal, True)
     if _pointwise(g.vertical, g.horizontal):
         pixels = g.batch * g.vertical.size * g.horizontal.size
         return _Loops(1, g.input_channels, g.output_channels, Axis(pixels, 1, 1, 1, 0, 0, pixels), one)
@@ -191,6 +212,8 @@ def _out_of_range(loops: _Loops, config: Config) -> str | None:
     """Which number of a convolution no field of an `Execute` command holds."""
     fields = {field.name: field for field in Execute.layout()}
     vertical, horizontal = loops.vertical, loops.horizontal
+    if loops.depthwise and filters_of(vertical, horizontal, config) is None:
+        return "no strip of the image is narrow enough for the command's fields"
     row_bytes = horizontal.size * loops.channels
     image_rows = 1 if _pointwise(vertical, horizontal) else vertical.size
     for name, value in {
@@ -214,13 +237,20 @@ def lower(operator: Operator, graph: Graph, profile: Profile) -> Convolution:
     """The convolution that an operator without a `reason_for_host` amounts to."""
     node = Node.of(operator, graph, profile)
     loops = _loops(operator, graph)
+    if loops is None:
+        raise ValueError(f"operator {operator.index} is no convolution for the machine")
     operands = operands_of(node)
     requantization = requantization_of(node)
     offset = 128 if node.input(0).dtype == np.uint8 else 0
-    shape = (loops.outputs, loops.vertical.kernel, loops.horizontal.kernel, loops.channels)
-    sums = operands.weights.reshape(loops.outputs, -1).sum(axis=1, dtype=np.int64)
-    taps = loops.vertical.kernel * loops.horizontal.kernel * loops.channels
-    weights = operands.weights ^ np.uint8(0x80) if offset else operands.weights
+    channels = 1 if loops.depthwise else loops.channels
+    shape = (loops.outputs, loops.vertical.kernel, loops.horizontal.kernel, channels)
+    weights = operands.weights
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        # Output channels are the last axis there.
+        weights = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
+    sums = weights.reshape(loops.outputs, -1).sum(axis=1, dtype=np.int64)
+    taps = loops.vertical.kernel * loops.horizontal.kernel * channels
+    weights = weights ^ np.uint8(0x80) if offset else weights
     fill = operands.input_zero_point - offset
     bias = operands.bias - fill * (sums - taps * operands.weights_zero_point)
 
@@ -246,4 +276,5 @@ def lower(operator: Operator, graph: Graph, profile: Profile) -> Convolution:
         zero_point=requantization.zero_point - offset,
         lower=requantization.minimum - offset,
         upper=requantization.maximum - offset,
+        depthwise=loops.depthwise,
     )

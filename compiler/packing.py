@@ -25,11 +25,10 @@ def pack(layer: Convolution, config: Config) -> npt.NDArray[np.uint8]:
     """
     rows, columns = config.rows, config.columns
     blocks = -(-layer.outputs // columns)
-    parts = layer.vertical.kernel * layer.kernel_columns
-    runs = layer.runs(rows)
-    tiles = np.full((blocks * columns, parts, runs * rows), np.int8(layer.weight_zero_point), np.int8)
-    tiles[: layer.outputs, :, : layer.part_bytes] = layer.weights.reshape(layer.outputs, parts, layer.part_bytes)
-    tiles = tiles.reshape(blocks, columns, parts * runs, rows)[..., ::-1].transpose(0, 2, 3, 1)
+    passes = layer.passes(config)
+    tiles = np.full((blocks * columns, passes * rows), np.int8(layer.weight_zero_point), np.int8)
+    tiles[: layer.outputs] = _filter_taps(layer, config) if layer.depthwise else _operand_rows(layer, config)
+    tiles = tiles.reshape(blocks, columns, passes, rows)[..., ::-1].transpose(0, 2, 3, 1)
 
     parameters = np.zeros((blocks * columns, PARAMETER_ROWS), np.uint8)
     parameters[: layer.outputs] = np.concatenate(
@@ -42,10 +41,31 @@ def pack(layer: Convolution, config: Config) -> npt.NDArray[np.uint8]:
     )
 
     packed = np.full(
-        (blocks, parts * runs * rows + PARAMETER_ROWS, config.weight_row_bytes),
+        (blocks, passes * rows + PARAMETER_ROWS, config.weight_row_bytes),
         np.int8(layer.weight_zero_point).view(np.uint8),
         np.uint8,
     )
     packed[:, :-PARAMETER_ROWS, :columns] = tiles.reshape(blocks, -1, columns).view(np.uint8)
     packed[:, -PARAMETER_ROWS:, :columns] = parameters.reshape(blocks, columns, -1).transpose(0, 2, 1)
     return packed
+
+
+def _operand_rows(layer: Convolution, config: Config) -> npt.NDArray[np.int8]:
+    """Weights in the order of the passes, shape `(outputs, passes * R)`: each contiguous part ends with a pass."""
+    kernel_rows, kernel_columns, runs = layer.loops(config)
+    parts = kernel_rows * kernel_columns
+    padded = np.full((layer.outputs, parts, runs * config.rows), np.int8(layer.weight_zero_point), np.int8)
+    padded[..., : layer.part_bytes] = layer.weights.reshape(layer.outputs, parts, layer.part_bytes)
+    return padded.reshape(layer.outputs, -1)
+
+
+def _filter_taps(layer: Convolution, config: Config) -> npt.NDArray[np.int8]:
+    """Depthwise weights in the rows of the array that the filters say, shape `(outputs, passes * R)`."""
+    filters = layer.filters(config)
+    across = filters.passes[1]
+    taps = np.full((layer.outputs, layer.passes(config), config.rows), np.int8(layer.weight_zero_point), np.int8)
+    for row, column in np.ndindex(layer.weights.shape[1:3]):
+        down, a = divmod(row, filters.rows)
+        right, b = divmod(column, filters.columns)
+        taps[:, down * across + right, filters.tap(a, b)] = layer.weights[:, row, column, 0]
+    return taps.reshape(layer.outputs, -1)

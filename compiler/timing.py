@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..hw.commands import PARAMETER_ROWS, WORD_BITS, Execute, Load, Opcode, Store
+from ..hw.commands import PARAMETER_ROWS, WORD_BITS, Execute, Load, Mode, Opcode, Store
 from ..hw.config import Config
 
 DRAM_LATENCY = 64
@@ -52,7 +52,9 @@ class Clock:
 
 
 def execute_cycles(command: Execute, config: Config) -> int:
-    """Cycles for which a command keeps the array: a pass takes as long as its pixels, or as its rows of weights."""
+    """Cycles for which a command keeps the array: a pass takes as long as its vectors, or as its rows of weights."""
     passes = command.kernel_rows * command.kernel_columns * command.runs
+    if command.mode == Mode.DEPTHWISE:
+        return command.blocks * passes * (command.pixels + config.rows)
     last = max(command.pixels, config.rows + (PARAMETER_ROWS if command.finish else 0))
     return command.blocks * ((passes - 1) * max(command.pixels, config.rows) + last)

@@ -44,7 +44,7 @@ class Chunk:
 
 def block_bytes(layer: Convolution, config: Config) -> int:
     """Packed bytes of one block of output channels."""
-    return (layer.passes(config.rows) * config.rows + PARAMETER_ROWS) * config.weight_row_bytes
+    return (layer.passes(config) * config.rows + PARAMETER_ROWS) * config.weight_row_bytes
 
 
 def packed_bytes(layer: Convolution, config: Config) -> int:
@@ -67,7 +67,7 @@ def weight_units(layer: Convolution, config: Config, unit_bytes: int) -> list[li
     rows, width = config.rows, config.weight_row_bytes
     blocks = -(-layer.outputs // config.columns)
     each = block_bytes(layer, config)
-    kernel_rows, kernel_columns, runs = layer.vertical.kernel, layer.kernel_columns, layer.runs(rows)
+    kernel_rows, kernel_columns, runs = layer.loops(config)
     if each <= unit_bytes:
         units = -(-blocks // (unit_bytes // each))
         bounds = [blocks * i // units for i in range(units + 1)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eightfold.hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from eightfold.hw.commands import Command, Execute, Load, Memory, Mode, Opcode, Store
 from eightfold.hw.config import Config
 
 ENGINES = tuple(Opcode)
@@ -38,12 +38,14 @@ def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     start = c.weight_address * config.weight_row_bytes
     yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
     row, column = np.divmod(np.arange(c.pixels), c.columns)
+    strip, row = np.divmod(row, c.strip_rows or c.pixels)
     # Axes: kernel row, kernel column, byte, pixel.
     kernel_row = np.arange(c.kernel_rows).reshape(-1, 1, 1, 1)
     kernel_column = np.arange(c.kernel_columns).reshape(-1, 1, 1)
-    byte = np.arange(c.runs * config.rows).reshape(-1, 1)
+    size = c.blocks * config.columns if c.mode == Mode.DEPTHWISE else c.runs * config.rows
+    byte = np.arange(size).reshape(-1, 1)
     y = c.origin_y + kernel_row * c.kernel_row_y + row * c.row_y
-    across = kernel_column * c.kernel_column_step + byte + column * c.column_step
+    across = kernel_column * c.kernel_column_step + byte + column * c.column_step + strip * c.strip_step
     x = c.origin_x + across
     inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
     address = c.source + kernel_row * c.kernel_row_step + row * c.row_step + across
@@ -52,7 +54,11 @@ def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     yield "scratchpad", np.flatnonzero(touched), False
     if c.finish:
         channels = (c.blocks - 1) * config.columns + c.last_channels
-        pixel = c.destination + row * c.destination_row_step + column * c.destination_column_step
+        down = divmod(row - c.skip_rows, c.every_row)
+        right = divmod(column - c.skip_columns, c.every_column)
+        pixel = c.destination + strip * c.destination_strip_step
+        pixel = pixel + down[0] * c.destination_row_step + right[0] * c.destination_column_step
+        pixel = pixel[(down[0] >= 0) & (down[1] == 0) & (right[0] >= 0) & (right[1] == 0)]
         yield "scratchpad", (pixel[:, np.newaxis] + np.arange(channels)).reshape(-1), True
 
 

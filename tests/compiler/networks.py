@@ -43,26 +43,26 @@ class Builder:
     def _product(self, kind: str, weights_shape: tuple[int, ...], shape: tuple[int, ...], options: Any) -> int:
         low, high = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
         legacy = self.dtype == np.uint8
-        per_axis = not legacy and kind == "CONV_2D"
+        depthwise = kind == "DEPTHWISE_CONV_2D"
+        per_axis = not legacy and kind != "FULLY_CONNECTED"
+        channels = weights_shape[3 if depthwise else 0]
         x = self.tensors[self.last].quantization
         assert x is not None
-        taps = int(np.prod(weights_shape[1:]))
+        taps = int(np.prod(weights_shape)) // channels
         # The output's scale lets some results saturate and most not, so that rounding and clamping show. Where it is
         # fine enough, the bounds of RELU6 and its like are far apart too. A zero point of the weights that is far off
         # their mean would drive all results to one side.
         output_scale = self.random.uniform(0.01, 0.04)
         largest = output_scale / (float(x.scale[0]) * np.sqrt(taps) * 60)
-        scales = (largest * self.random.uniform(0.1, 1, weights_shape[0] if per_axis else 1)).astype(np.float32)
+        scales = (largest * self.random.uniform(0.1, 1, channels if per_axis else 1)).astype(np.float32)
         zero_point = int(self.random.integers(108, 149)) if legacy else 0
         weights = self._add(
             weights_shape,
             self.dtype,
-            Quantization(scales, np.full(scales.size, zero_point, np.int64)),
+            Quantization(scales, np.full(scales.size, zero_point, np.int64), 3 if depthwise else 0),
             self.random.integers(low, high + 1, weights_shape).astype(self.dtype),
         )
-        bias = self._add(
-            weights_shape[:1], np.int32, None, self.random.integers(-5000, 5000, weights_shape[0]).astype(np.int32)
-        )
+        bias = self._add((channels,), np.int32, None, self.random.integers(-5000, 5000, channels).astype(np.int32))
         output = self._activation(shape)
         quantization = self.tensors[output].quantization
         assert quantization is not None
@@ -87,8 +87,12 @@ class Builder:
         dilation: tuple[int, int] = (1, 1),
         padding: str = "SAME",
         source: int | None = None,
+        depthwise: bool = False,
     ) -> Builder:
-        """Adds a CONV_2D, on the last output or on tensor `source`."""
+        """Adds a CONV_2D or DEPTHWISE_CONV_2D, on the last output or on tensor `source`.
+
+        A depthwise one has as many outputs as its input has channels.
+        """
         self.last = self.last if source is None else source
         batch, height, width, channels = self.tensors[self.last].shape
 
@@ -96,9 +100,10 @@ class Builder:
             reach = (kernel[axis] - 1) * dilation[axis] + 1
             return -(-pixels // stride[axis]) if padding == "SAME" else (pixels - reach) // stride[axis] + 1
 
+        outputs = channels if depthwise else outputs
         self._product(
-            "CONV_2D",
-            (outputs, *kernel, channels),
+            "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
+            (1, *kernel, channels) if depthwise else (outputs, *kernel, channels),
             (batch, size(height, 0), size(width, 1), outputs),
             {
                 "padding": padding,
@@ -106,6 +111,7 @@ class Builder:
                 "stride_w": stride[1],
                 "dilation_h_factor": dilation[0],
                 "dilation_w_factor": dilation[1],
+                **({"depth_multiplier": 1} if depthwise else {}),
             },
         )
         return self

@@ -59,6 +59,7 @@ def networks(draw: st.DrawFn) -> tuple[Graph, Array]:
             dilation=dilation,
             padding=padding if not branch or fits else "SAME",
             source=builder.input if branch else None,
+            depthwise=draw(st.booleans()),
         )
         outputs.append(builder.last)
     if draw(st.booleans()):

@@ -86,7 +86,7 @@ def test_units_cover_the_packed_image_once_and_in_order(
             assert chunk.first_block == blocks
             offset += chunk.size
             passes += chunk.kernel_rows * chunk.kernel_columns * chunk.runs
-        assert passes == layer.passes(config.rows)
+        assert passes == layer.passes(config)
         blocks += chunks[-1].blocks
     assert offset == packed_bytes(layer, config)
     assert blocks == -(-outputs // config.columns)
