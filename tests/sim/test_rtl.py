@@ -139,6 +139,7 @@ def random_network(seed: int, most_macs: int) -> tuple[Graph, Array]:
                 stride=(pick(1, 3), pick(1, 3)),
                 dilation=dilation,
                 padding=str(random.choice(["SAME", "VALID"])) if fits else "SAME",
+                depthwise=bool(random.random() < 0.4),
             )
         if random.random() < 0.3:
             builder.dense(pick(1, 20))
