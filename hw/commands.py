@@ -139,9 +139,9 @@ class Command:
         return cls(**values)
 
     def __str__(self) -> str:
-        """One line of disassembly: the opcode, then every field that is not zero."""
-        shown = (f for f in self.layout() if f.name not in ("opcode", "index") and getattr(self, f.name))
-        return f"{self.opcode.name.lower():8}" + " ".join(f"{f.name}={getattr(self, f.name)}" for f in shown)
+        """One line of disassembly: the opcode, then every field that is not at its default."""
+        changed = (f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
+        return f"{self.opcode.name.lower():8}" + " ".join(f"{name}={getattr(self, name)}" for name in changed)
 
 
 @dataclass(frozen=True, kw_only=True)
