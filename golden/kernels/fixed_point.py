@@ -1,7 +1,8 @@
 """Transcendental functions in fixed point, as gemmlowp's `fixedpoint.h` computes them.
 
-Raw values are int64 arrays in the range of int32. "Qm.n" has m integer and n = 31 - m fractional bits. Products are
-SRDHM, so that Qm.n times Qk.l is Q(m + k).
+Raw values are int64 arrays in the range of int32, or of int16 where `bits` is 16. "Qm.n" has m integer and n fractional
+bits, m + n = 31 (15). Products are rounding doubling high products, so that Qm.n times Qk.l is Q(m + k). The constants
+of the 16-bit functions are those of the 32-bit ones, rounded.
 """
 
 from __future__ import annotations
@@ -27,51 +28,87 @@ _EXP_OF_MINUS_POWERS = (
 )
 
 
-def saturating_shift_left(x: Raw, bits: int | Raw) -> Raw:
-    """`x * 2^bits`, saturated to int32."""
-    saturated: Raw = np.clip(x << bits, INT32_MIN, INT32_MAX)
+def saturating_shift_left(x: Raw, shift: int | Raw, bits: int = 32) -> Raw:
+    """`x * 2^shift`, saturated."""
+    return _saturated(x << shift, bits)
+
+
+def _saturated(x: Raw, bits: int) -> Raw:
+    saturated: Raw = np.clip(x, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     return saturated
 
 
-def _exp_near_zero(a: Raw) -> Raw:
-    """exp(a) in Q0.31 for a in [-1/4, 0), Q0.31: a Taylor polynomial of the fourth order around -1/8."""
-    x = a + (1 << 28)
-    square = _mul(x, x)
-    cube = _mul(square, x)
-    fourth = _mul(square, square)
+def _constant(value: int, bits: int) -> int:
+    """A 32-bit constant in fewer bits."""
+    return value if bits == 32 else int(rounding_divide_by_pot(value, 32 - bits))
+
+
+def multiply(a: Raw, b: Raw | int, bits: int = 32) -> Raw:
+    """The rounding doubling high product."""
+    if bits == 32:
+        return _mul(a, b)
+    product: Raw = (a * b + (1 << (bits - 2))) >> (bits - 1)
+    return _saturated(product, bits)
+
+
+def _exp_near_zero(a: Raw, bits: int) -> Raw:
+    """exp(a) for a in [-1/4, 0), both without integer bits: a Taylor polynomial of the fourth order around -1/8."""
+    x = a + (1 << (bits - 4))
+    square = multiply(x, x, bits)
+    cube = multiply(square, x, bits)
+    fourth = multiply(square, square, bits)
     # x^4/24 + x^3/6 + x^2/2 = ((x^4/4 + x^3) / 3 + x^2) / 2
-    third = 715827883
-    tail = rounding_divide_by_pot(_mul(rounding_divide_by_pot(fourth, 2) + cube, third) + square, 1)
-    exp_of_minus_eighth = 1895147668
-    return exp_of_minus_eighth + _mul(exp_of_minus_eighth, x + tail)
+    third = _constant(715827883, bits)
+    tail = rounding_divide_by_pot(multiply(rounding_divide_by_pot(fourth, 2) + cube, third, bits) + square, 1)
+    exp_of_minus_eighth = _constant(1895147668, bits)
+    return _saturated(exp_of_minus_eighth + multiply(x + tail, exp_of_minus_eighth, bits), bits)
 
 
-def exp_on_negative_values(a: Raw, integer_bits: int) -> Raw:
-    """exp(a) in Q0.31 for a <= 0 with `integer_bits` integer bits."""
-    fraction_bits = 31 - integer_bits
+def exp_on_negative_values(a: Raw, integer_bits: int, bits: int = 32) -> Raw:
+    """exp(a), without integer bits, for a <= 0 with `integer_bits` integer bits."""
+    fraction_bits = bits - 1 - integer_bits
     quarter = 1 << (fraction_bits - 2)
     low = (a & (quarter - 1)) - quarter
-    result = _exp_near_zero(saturating_shift_left(low, integer_bits))
+    result = _exp_near_zero(saturating_shift_left(low, integer_bits, bits), bits)
     remainder = low - a
     for power, factor in _EXP_OF_MINUS_POWERS:
         if integer_bits > power:
             bit = 1 << (fraction_bits + power)
-            result = np.where(remainder & bit, _mul(result, factor), result)
+            result = np.where(remainder & bit, multiply(result, _constant(factor, bits), bits), result)
     if integer_bits > 5:
         result = np.where(a < -(1 << (fraction_bits + 5)), 0, result)
-    return np.where(a == 0, INT32_MAX, result)
+    return np.where(a == 0, (1 << (bits - 1)) - 1, result)
 
 
-def one_over_one_plus_x(x: Raw) -> Raw:
-    """1 / (1 + x) in Q0.31 for x in [0, 1], Q0.31: three steps of Newton's method from 48/17 - 32/17 d."""
-    total = x + INT32_MAX
-    half_denominator = (total + 1) >> 1
-    estimate = 1515870810 + _mul(half_denominator, -1010580540)
+def _reciprocal_of_half_sum(x: Raw, bits: int) -> Raw:
+    """2 / (1 + x) in two integer bits for x in [0, 1]: three steps of Newton's method from 48/17 - 32/17 d."""
+    half_denominator = (x + (1 << (bits - 1))) >> 1
+    start = multiply(half_denominator, _constant(-1010580540, bits), bits)
+    estimate = _saturated(_constant(1515870810, bits) + start, bits)
     for _ in range(3):
-        error = (1 << 29) - _mul(half_denominator, estimate)
-        estimate = estimate + saturating_shift_left(_mul(estimate, error), 2)
-    # The half of a Q2.29 number is the same raw value in Q1.30.
-    return saturating_shift_left(estimate, 1)
+        error = (1 << (bits - 3)) - multiply(half_denominator, estimate, bits)
+        estimate = estimate + saturating_shift_left(multiply(estimate, error, bits), 2, bits)
+    return estimate
+
+
+def one_over_one_plus_x(x: Raw, bits: int = 32) -> Raw:
+    """1 / (1 + x) for x in [0, 1], both without integer bits."""
+    # The half of a number with two integer bits is the same raw value with one.
+    return saturating_shift_left(_reciprocal_of_half_sum(x, bits), 1, bits)
+
+
+def logistic16(x: Raw, integer_bits: int) -> Raw:
+    """1 / (1 + exp(-x)) in Q0.15 for 16-bit x."""
+    positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(x), integer_bits, 16), 16)
+    return np.where(x == 0, 1 << 14, np.where(x > 0, positive, (1 << 15) - 1 - positive))
+
+
+def tanh16(x: Raw, integer_bits: int) -> Raw:
+    """tanh(x) = (1 - exp(-2x)) / (1 + exp(-2x)) in Q0.15 for 16-bit x."""
+    # Twice a number is the same raw value with one more integer bit.
+    exponential = exp_on_negative_values(-np.abs(x), integer_bits + 1, 16)
+    positive = saturating_shift_left(_reciprocal_of_half_sum(exponential, 16) - (1 << 13), 2, 16)
+    return np.where(x == 0, 0, np.where(x > 0, positive, -positive))
 
 
 def reciprocal(x: Raw, integer_bits: int) -> tuple[Raw, Raw]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from eightfold.golden.graph import Graph
+from eightfold.golden.graph import Graph, Quantization
 
 from .models import Array, Builder
 
@@ -71,10 +72,6 @@ def bias(b: Builder, count: int, dtype: str) -> int:
 
 def with_bias_scale(b: Builder, x: int, w: int, bias_index: int) -> None:
     """The bias's scale is the product of the others', as the format demands."""
-    from dataclasses import replace
-
-    from eightfold.golden.graph import Quantization
-
     sx, sw = b.tensors[x].quantization, b.tensors[w].quantization
     assert sx is not None
     assert sw is not None
@@ -655,4 +652,35 @@ def grouped_convolution(b: Builder, dtype: str) -> Graph:
     y = b.tensor((1, 7, 6, groups * cout), dtype, out_scale(b, x, w, k * k * cin), middle(b, dtype))
     options = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "fused_activation_function": "NONE"}
     b.operator("CONV_2D", (x, w, c), (y,), **options)
+    return b.graph()
+
+
+@case(dtype=("int8",))
+def lstm(b: Builder, dtype: str) -> Graph:
+    rng = b.rng
+    batch, steps, inputs, units = (int(v) for v in rng.integers(1, 6, 4))
+    major, coupled = bool(rng.random() < 0.5), bool(rng.random() < 0.3)
+    scale_h, zero_h = 1 / 128, int(rng.integers(-20, 20))
+    x = b.input(
+        (steps, batch, inputs) if major else (batch, steps, inputs), dtype, b.scale(0.01, 0.05), b.zero_point(dtype)
+    )
+
+    def part(shape: tuple[int, int]) -> int:
+        return b.constant(rng.integers(-127, 128, shape).astype(np.int8), b.scale(0.002, 0.01))
+
+    absent = [-1] if coupled else []
+    forward = absent + [part((units, inputs)) for _ in range(4 - len(absent))]
+    recurrent = absent + [part((units, units)) for _ in range(4 - len(absent))]
+    biases = absent + [
+        b.constant(rng.integers(-5000, 5000, units).astype(np.int32), 1e-4) for _ in range(4 - len(absent))
+    ]
+    state = b.tensor((batch, units), dtype, scale_h, zero_h, variable=True)
+    cell = b.tensor((batch, units), np.int16, 2.0 ** -int(rng.integers(10, 13)), variable=True)
+    y = b.tensor((*b.tensors[x].shape[:2], units), dtype, scale_h, zero_h)
+    gates = [b.tensor((), np.int16, 2.0**-12) for _ in range(4)]
+    hidden = b.tensor((), dtype, scale_h, zero_h)
+    ends = (x, *forward, *recurrent, -1, -1, -1, *biases, -1, -1, state, cell)
+    options = {"fused_activation_function": "TANH", "time_major": major, "cell_clip": float(rng.choice([0.0, 4.0]))}
+    b.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", ends, (y,), **options)
+    b.operators[-1] = replace(b.operators[-1], intermediates=(*gates, hidden))
     return b.graph()

@@ -46,9 +46,10 @@ def test_operator_equals_the_oracle(name: str, profile: str) -> None:
     assert compared >= SEEDS // 3
 
 
-def test_state_of_an_operator_passes_from_call_to_call() -> None:
+@pytest.mark.parametrize("name", ["svdf-int8", "lstm-int8"])
+def test_state_of_an_operator_passes_from_call_to_call(name: str) -> None:
     for seed in range(6):
-        graph = CASES["svdf-int8"](seed)
+        graph = CASES[name](seed)
         session, oracle = Session(graph), LiteRT(write(graph))
         rng = np.random.default_rng(seed)
         for _ in range(12):
