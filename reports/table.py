@@ -85,12 +85,13 @@ def totals(result: RunResult) -> Text:
         text.append(f", {result.utilization:.1%} of what it could do in that time")
     if result.dram_read_bytes is not None and result.dram_write_bytes is not None:
         text.append(f"; {result.dram_read_bytes:,} bytes read from DRAM, {result.dram_write_bytes:,} written")
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
     for layer in result.layers:
         if layer.reason is not None:
-            reasons.setdefault(layer.reason, []).append(f"{layer.index} {layer.op}")
+            reasons.setdefault(layer.reason, {}).setdefault(layer.op, []).append(str(layer.index))
     for reason, layers in reasons.items():
-        text.append(f"\non the host, as {reason}: {', '.join(layers)}")
+        named = "; ".join(f"{op} {', '.join(indices)}" for op, indices in layers.items())
+        text.append(f"\non the host, as {reason}: {named}")
     return text
 
 

@@ -36,7 +36,7 @@ def test_a_layer_s_line_has_its_figures() -> None:
     assert line(report, "0") == ["0", "CONV_2D", "array", "12,800", "100", "50.0%", "304", "exact"]
     assert line(report, "1") == ["1", "DEPTHWISE_CONV_2D", "host", "1,000", "-", "-", "-", "exact"]
     assert line(report, "total") == ["total", "1", "of", "2", "13,800", "100", "50.0%", "304", "exact"]
-    assert "on the host, as of this: 1 DEPTHWISE_CONV_2D" in report
+    assert "on the host, as of this: DEPTHWISE_CONV_2D 1" in report
 
 
 def test_the_table_fits_a_narrow_terminal() -> None:
