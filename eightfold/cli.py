@@ -78,7 +78,8 @@ def run(
         ),
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="What computes: icarus (the RTL), commands (their interpreter, no cycles) or golden.")
+        str,
+        typer.Option(help="What computes: icarus (the RTL), model (its cycles only), commands (no cycles) or golden."),
     ] = "icarus",
     config: ConfigOption = "16x16",
     profile: ProfileOption = "tflm",
@@ -215,6 +216,43 @@ def compare(
         _write(Path(json_file), text)
     else:
         _show(comparison_report(graph.name, comparison))
+
+
+@app.command("profile")
+def profile_command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.tflite", help="The network, or a compiled .efp file.", show_default=False)
+    ],
+    config: ConfigOption = "16x16",
+    profile: ProfileOption = "tflm",
+    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the profile as JSON; - is stdout.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing.")
+    ] = None,
+) -> None:
+    """Show what a network costs on a machine, in the RTL's own cycles, without running it."""
+    from .reports.profile import profile_report
+    from .sim.model import profile as model_cycles
+    from .sim.trace import write_trace
+
+    program = _program(model, config, profile)
+    cycles = model_cycles(program, latency)
+    if trace is not None:
+        with replacing(trace) as part:
+            try:
+                write_trace(part, program, cycles.runs())
+            except OSError as error:
+                raise OutputError(f"{trace} cannot be written: {error.strerror}") from None
+    text = json.dumps(cycles.to_json(), indent=2) + "\n"
+    if json_file == "-":
+        typer.echo(text, nl=False)
+    elif json_file is not None:
+        _write(Path(json_file), text)
+    else:
+        _show(profile_report(cycles))
 
 
 @app.command()

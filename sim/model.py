@@ -7,9 +7,10 @@ the scratchpad, and knows of passes by their arithmetic. See `cycles` for the ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 from ..compiler.program import HostStep, MachineStep, Program
 from ..golden.macs import macs
@@ -21,6 +22,10 @@ from .cycles.machine import StandstillError, Timeline, Timing, simulate
 from .errors import MachineError, SettingError
 from .icarus import DEFAULT_LATENCY
 from .machine import Activity, Completion
+from .trace import Run, Span
+
+FORMAT = "eightfold-profile/1"
+"""Names the JSON form of a profile; the number changes when a reader of the old form would be misled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +143,27 @@ class CycleProfile:
         """The array's products over those it could compute in the run's cycles."""
         products = sum(layer.macs for layer in self.layers if layer.where == "array")
         return products / (self.cycles * self.program.config.multipliers) if self.cycles else None
+
+    def runs(self) -> Iterator[Run]:
+        """What a trace shows."""
+        for step in self.steps:
+            spans = tuple(Span(timing.start, timing.end) for timing in step.timeline.commands)
+            yield Run(step.step, spans, step.timeline.counters["cycles"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The profile as plain values; docs/profile-json.md describes it."""
+        config = self.program.config
+        return {
+            "format": FORMAT,
+            "model": self.program.graph.name,
+            "config": config.name,
+            "parameters": {key: value for key, value in config.as_dict().items() if key != "name"},
+            "latency": self.latency,
+            "cycles": self.cycles,
+            "utilization": self.utilization,
+            "counters": dict(self.counters),
+            "layers": [asdict(layer) for layer in self.layers],
+        }
 
     def __repr__(self) -> str:
         facts = [f"{self.cycles:,} cycles", f"memory latency {self.latency}"]

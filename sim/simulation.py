@@ -27,14 +27,15 @@ from .errors import SettingError
 from .icarus import DEFAULT_LATENCY, Icarus
 from .interpreted import InterpretedMachine
 from .machine import Activity, Completion, Machine, Tick, Watch
+from .model import profile
 from .result import LayerResult, RunResult
 from .timing import rough_cycles
 
 Array = npt.NDArray[Any]
 
-BACKENDS = ("icarus", "commands", "golden")
-"""What computes the array's layers: the RTL in Icarus Verilog; an interpreter of the commands, without time; or the
-golden runtime, without commands."""
+BACKENDS = ("icarus", "model", "commands", "golden")
+"""What computes the array's layers: the RTL in Icarus Verilog; the golden runtime, with the cycle model's time; an
+interpreter of the commands, without time; or the golden runtime, without commands."""
 
 
 _STALE = 0xA5
@@ -142,6 +143,8 @@ class Simulation:
     ) -> None:
         if isinstance(backend, str) and backend not in BACKENDS:
             raise SettingError(f"backend is {backend!r}; one of {', '.join(BACKENDS)} was expected")
+        if stalls and backend == "model":
+            raise SettingError(f"stalls is {stalls}; the cycle model knows no bus that pauses")
         if waves is not None and not program.machine_operators:
             raise SettingError(f"waves is {str(waves)!r}; nothing of {program.graph.name} runs on the machine")
         if waves is not None and backend != "icarus":
@@ -190,6 +193,9 @@ class Simulation:
         reference = self._golden.run(values).tensors
         if self.backend == "golden":
             return self._result(reference, reference, {}, {})
+        if self.backend == "model":
+            cycles = profile(self.program, self._latency)
+            return self._result(reference, reference, cycles.costs, cycles.counters)
         tensors: dict[int, Array] = {t.index: t.data for t in graph.tensors if t.data is not None}
         tensors.update(zip(graph.main.inputs, values, strict=True))
         costs: dict[int, Cost] = {}

@@ -55,7 +55,7 @@ def golden_image() -> np.ndarray[Any, Any]:
 
 def test_without_arguments_it_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
     text = succeed(capsys)
-    for command in ("run", "inspect", "compile", "export", "demo"):
+    for command in ("run", "profile", "inspect", "compile", "export", "demo"):
         assert command in text
     assert succeed(capsys, "--version") == f"eightfold {__version__}\n"
 
@@ -106,6 +106,19 @@ def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "5 of 7 operators" in succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
     value = json.loads(succeed(capsys, "run", "d.efp", "--backend", "commands", "--json", "-"))
     assert (value["config"], value["bit_exact"]) == ("4x4", True)
+
+
+def test_profile_shows_and_writes_what_a_network_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "profile", DIGITS, "--config", "8x8", "--trace", "trace.json")
+    assert text.count("CONV_2D") >= 4
+    assert "cycles by the cycle model" in text
+    assert json.loads(Path("trace.json").read_text())["traceEvents"]
+    value = json.loads(succeed(capsys, "profile", DIGITS, "--config", "8x8", "--json", "-"))
+    assert value["format"] == "eightfold-profile/1"
+    assert value["cycles"] == sum(layer["cycles"] for layer in value["layers"])
+    assert f"{value['cycles']:,}" in text
+    run_value = json.loads(succeed(capsys, "run", DIGITS, "--config", "8x8", "--backend", "model", "--json", "-"))
+    assert run_value["counters"] == value["counters"]
 
 
 def test_compile_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from eightfold.sim.attribution import attribute, completion_cycles
 from eightfold.sim.errors import MachineError, SettingError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.model import model_step, profile
+from eightfold.sim.simulation import Simulation, run
 
 from ..conftest import shared_models
 from .streams import DRAM_BYTES, streams
@@ -160,3 +161,19 @@ def test_a_deadlock_is_an_error_and_no_hang(build: Callable[[], list[Command]]) 
 def test_a_latency_below_one_cycle_is_refused() -> None:
     with pytest.raises(SettingError, match="latency is 0; at least 1 cycle was expected"):
         profile(compile(read(DIGITS), Config.named("8x8")), latency=0)
+
+
+@needs_icarus
+def test_the_backend_model_gives_the_figures_of_the_rtl() -> None:
+    graph = read(DIGITS)
+    program = compile(graph, Config.named("8x8"))
+    image = np.random.default_rng(0).integers(-128, 128, graph.inputs[0].shape).astype(np.int8)
+    rtl = run(program, image, "icarus", latency=30).to_json()
+    model = run(program, image, "model", latency=30).to_json()
+    for name in ("cycles", "counters", "utilization", "dram_read_bytes", "dram_write_bytes", "layers"):
+        assert model[name] == rtl[name]
+
+
+def test_the_backend_model_refuses_a_bus_that_pauses() -> None:
+    with pytest.raises(SettingError, match="the cycle model knows no bus that pauses"):
+        Simulation(compile(read(DIGITS), Config.named("8x8")), "model", stalls=0.5)

@@ -1,0 +1,79 @@
+"""What a Program costs, for the terminal: a line per layer, a line per engine."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..sim.model import CycleProfile
+from .table import count, new_table, percent
+
+
+def profile_report(profile: CycleProfile) -> RenderableType:
+    """Every layer and every engine, as rich shows them."""
+    return Group(_layers(profile), Text(), _engines(profile), _totals(profile))
+
+
+def _layers(profile: CycleProfile) -> Table:
+    program = profile.program
+    table = new_table(
+        f"{program.graph.name} on {program.config.name}, memory latency {profile.latency} cycles",
+        ("#", ">"),
+        ("operator", "<"),
+        ("on", "<"),
+        ("MACs", ">"),
+        ("cycles", ">"),
+        ("share", ">"),
+        ("utilization", ">"),
+        ("DRAM read", ">"),
+        ("written", ">"),
+    )
+    for layer in profile.layers:
+        on_array = layer.where == "array"
+        table.add_row(
+            str(layer.index),
+            layer.op,
+            Text(layer.where, style="bold" if on_array else "dim"),
+            count(layer.macs),
+            count(layer.cycles if on_array else None),
+            percent(layer.cycles / profile.cycles if on_array else None),
+            percent(layer.utilization),
+            count(layer.dram_read_bytes if on_array else None),
+            count(layer.dram_write_bytes if on_array else None),
+        )
+    table.add_section()
+    table.add_row(
+        "",
+        "total",
+        f"{sum(layer.where == 'array' for layer in profile.layers)} of {len(profile.layers)}",
+        count(sum(layer.macs for layer in profile.layers)),
+        count(profile.cycles),
+        "",
+        percent(profile.utilization),
+        count(sum(layer.dram_read_bytes for layer in profile.layers)),
+        count(sum(layer.dram_write_bytes for layer in profile.layers)),
+        style="bold",
+    )
+    return table
+
+
+def _engines(profile: CycleProfile) -> Table:
+    columns = ("commands", "busy", "of all", "waiting", "frozen")
+    table = new_table("", ("engine", "<"), *((name, ">") for name in columns))
+    counters = profile.counters
+    for engine in ("load", "execute", "store"):
+        busy = counters.get(f"{engine}_busy", 0)
+        table.add_row(
+            engine,
+            count(counters.get(f"{engine}_commands", 0)),
+            count(busy),
+            percent(busy / profile.cycles if profile.cycles else None),
+            count(counters.get(f"{engine}_wait", 0)),
+            count(counters.get(f"{engine}_frozen")),
+        )
+    return table
+
+
+def _totals(profile: CycleProfile) -> Text:
+    return Text(f"{profile.cycles:,} cycles by the cycle model, which equals the RTL")
