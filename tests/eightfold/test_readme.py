@@ -7,10 +7,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+import eightfold as ef
 from eightfold.cli import main
 from eightfold.hw.config import Config
+from eightfold.reports.table import run_report
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,6 +39,21 @@ def test_the_python_example_runs_and_prints_what_it_says(
         result,
     )
     assert len(layers) == 7
+
+
+def test_its_figures_are_those_of_the_machine() -> None:
+    program = ef.compile(ef.load(ROOT / "models" / "digits.tflite"), Config.named("16x16"))
+    with np.load(ROOT / "models" / "digits.npz") as file:
+        # The cycle model's figures are the RTL's.
+        result = ef.run(program, file["images"][:1], backend="model")
+    console = Console(width=120, no_color=True, highlight=False)
+    with console.capture() as capture:
+        console.print(run_report(result))
+    report = [line.rstrip() for line in capture.get().replace("backend model", "backend icarus").splitlines()]
+    for line in filter(None, report):
+        assert line in README.splitlines()
+    assert f"{8 * (result.cycles or 0):,} cycles simulated" in README
+    assert repr(result).replace("(model)", "(icarus)") in README
 
 
 def test_the_configuration_example_is_one(tmp_path: Path) -> None:
