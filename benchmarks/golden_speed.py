@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/golden_speed.py ../shared/models/*.tflite
 
-Everything runs in one process on one thread; each figure is the fastest of several runs, interleaved,
-after a first one that warms up. Without `ai-edge-litert` only the golden runtime's column is filled.
+Everything runs in one process on one thread. Each figure is processor time, which other programs disturb the least: the
+fastest of several runs, interleaved, after a first one that warms up. Without `ai-edge-litert` only the column of the
+golden runtime is filled.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def milliseconds(functions: dict[str, Callable[[], object]], repeats: int) -> di
         function()
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: 1000 * min(values) for name, values in times.items()}
 
 

@@ -24,6 +24,7 @@ from .arity import ARITY
 from .graph import Graph, ModelError, Operator, Quantization, Subgraph, Tensor
 
 _MAX_RANK = 8
+_MOST_ELEMENTS = 2**40
 _TYPE_NAMES = schema.enumeration(tflite.TensorType)
 
 
@@ -229,6 +230,8 @@ class _Reader:
         shape = table.integers("Shape")
         if len(shape) > _MAX_RANK or any(dimension < 0 for dimension in shape):
             raise table.fail(f"shape is {list(shape)}; expected at most {_MAX_RANK} dimensions, none negative")
+        if math.prod(dimension or 1 for dimension in shape) > _MOST_ELEMENTS:
+            raise table.fail(f"shape is {list(shape)}, more than {_MOST_ELEMENTS} elements")
         signature = table.integers("ShapeSignature")
         if signature and (
             len(signature) != len(shape) or any(s not in (-1, d) for s, d in zip(signature, shape, strict=True))

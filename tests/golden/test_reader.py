@@ -148,6 +148,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda g: replace(g, subgraphs=(replace(g.main, operators=()),)),
         r"outputs\[0\] is tensor 3, which no operator writes",
     ),
+    "more elements than any memory": (
+        lambda g: with_tensor(g, 0, shape=(0, 2**20, 2**20, 2)),
+        r"shape is \[0, 1048576, 1048576, 2\], more than 1099511627776 elements",
+    ),
     "a negative dimension": (
         lambda g: with_tensor(g, 0, shape=(1, -5, 3, 4)),
         r"shape is \[1, -5, 3, 4\]; expected at most 8 dimensions, none negative",
