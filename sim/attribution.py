@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..compiler.program import MachineStep
 from ..hw.commands import WORD_BITS, Load, Opcode, Store
 from ..hw.config import Config
-from .machine import Activity
+from .machine import Activity, Completion
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,27 @@ class Cost:
 
 def completion_cycles(step: MachineStep, activity: Activity) -> list[int]:
     """For each command of a step, the cycle in which it completed."""
+    return _cycles(step, activity.completions)
+
+
+def start_cycles(step: MachineStep, activity: Activity) -> list[int]:
+    """For each command of a step, the cycle in which it started."""
+    return [cycle - 1 for cycle in _cycles(step, activity.starts)]
+
+
+def _cycles(step: MachineStep, changes: Sequence[Completion]) -> list[int]:
+    """For each command of a step, the cycle in which it was first counted."""
     queues = {opcode: [i for i, c in enumerate(step.commands) if c.opcode == opcode] for opcode in Opcode}
     done = dict.fromkeys(Opcode, 0)
     cycles = [0] * len(step.commands)
-    for completion in activity.completions:
+    for change in changes:
         for opcode, count in (
-            (Opcode.LOAD, completion.loads),
-            (Opcode.EXECUTE, completion.executes),
-            (Opcode.STORE, completion.stores),
+            (Opcode.LOAD, change.loads),
+            (Opcode.EXECUTE, change.executes),
+            (Opcode.STORE, change.stores),
         ):
             for index in queues[opcode][done[opcode] : count]:
-                cycles[index] = completion.cycle
+                cycles[index] = change.cycle
             done[opcode] = count
     return cycles
 

@@ -248,13 +248,17 @@ module bench;
     m_axi_wready <= beats < BEATS - 1 && !pauses(4);
   end
 
-  // Completions: each is logged with its cycle, and tells the watchdog that the machine is alive. The file "watches" says
+  // Completions: each is logged with its cycle, and tells the watchdog that the machine is alive; so is each start, one
+  // cycle late. The file "watches" says
   // after which number of execute commands which rows of the scratchpad go to the file "observed".
   wire [19:0] loads = machine.load.completed;
   wire [19:0] executes = machine.execute.completed;
   wire [19:0] stores = machine.store.completed;
   wire [31:0] cycle = machine.control.cycles;
-  integer completions, watches, observed, row;
+  wire [19:0] load_starts = loads + machine.load.under_way;
+  wire [19:0] execute_starts = machine.execute.core.sequencer.started;
+  wire [19:0] store_starts = stores + machine.store.under_way;
+  integer completions, starts, watches, observed, row;
   integer watch_executes, watch_row, watch_rows;
   reg watching = 0;
   reg [31:0] silence = 0;
@@ -267,6 +271,8 @@ module bench;
     silence = 0;
     if (operation == AWAIT) $fwrite(completions, "%0d %0d %0d %0d\n", cycle, loads, executes, stores);
   end
+  always @(load_starts, execute_starts, store_starts)
+    if (operation == AWAIT) $fwrite(starts, "%0d %0d %0d %0d\n", cycle, load_starts, execute_starts, store_starts);
   always @(executes)
     while (watching && executes >= watch_executes) begin
       for (row = watch_row; row < watch_row + watch_rows; row = row + 1)
@@ -338,6 +344,7 @@ module bench;
       end
       AWAIT: begin
         completions = $fopen("completions", "w");
+        starts = $fopen("starts", "w");
         watches = $fopen("watches", "r");
         observed = $fopen("observed", "wb");
         next_watch;
@@ -352,6 +359,7 @@ module bench;
         result = irq ? FINISHED : SILENT;
         watching = 0;
         $fclose(completions);
+        $fclose(starts);
         $fclose(watches);
         $fclose(observed);
       end

@@ -174,7 +174,7 @@ class Icarus:
             code, index = ErrorCode(self.read_register("ERROR")), self.read_register("ERROR_COMMAND")
             self._reset()
             raise MachineError(code, index, step.commands[index] if index < len(step.commands) else None)
-        return Activity(MappingProxyType(counters), self._completions(), self._observed(watches))
+        return Activity(MappingProxyType(counters), self._log("completions"), self._observed(watches), self._starts())
 
     def _watch(self, watches: Sequence[Watch]) -> None:
         """Tells the test bench which rows of the scratchpad to write to its file, and when, in the order of time."""
@@ -205,9 +205,13 @@ class Icarus:
                 return
         raise SimulatorError("the machine does not come out of its reset")
 
-    def _completions(self) -> tuple[Completion, ...]:
-        lines = (self._process.folder / "completions").read_text(encoding="ascii").splitlines()
+    def _log(self, name: str) -> tuple[Completion, ...]:
+        lines = (self._process.folder / name).read_text(encoding="ascii").splitlines()
         return tuple(Completion(*map(int, line.split())) for line in lines)
+
+    def _starts(self) -> tuple[Completion, ...]:
+        # A number that is a sum may change twice in a cycle: the last is it.
+        return tuple({change.cycle: change for change in self._log("starts")}.values())
 
 
 def _standstill(counters: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ from ..compiler.program import MachineStep
 
 @dataclass(frozen=True)
 class Completion:
-    """How many commands of each engine had completed at a cycle of a run."""
+    """How many commands of each engine had completed, or started, at a cycle of a run."""
 
     cycle: int
     loads: int
@@ -40,11 +40,14 @@ class Activity:
         Every change of the number of completed commands, in order; empty where time is not simulated.
     observed
         The bytes that each `Watch` saw.
+    starts
+        Every change of the number of started commands, one cycle after its cause; empty where it was not seen.
     """
 
     counters: Mapping[str, int]
     completions: tuple[Completion, ...]
     observed: tuple[bytes, ...]
+    starts: tuple[Completion, ...] = ()
 
 
 Tick = Callable[[Completion], None]

@@ -8,8 +8,18 @@
 
 `timescale 1ns / 1ps
 
+module counts;
+  reg [19:0] started = 0;
+endmodule
+
+module inner;
+  counts sequencer ();
+endmodule
+
 module engine (input clk, input step);
   reg [19:0] completed = 0;
+  reg under_way = 0;
+  inner core ();
   always @(posedge clk) if (step) completed <= completed + 1;
 endmodule
 

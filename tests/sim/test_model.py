@@ -17,7 +17,7 @@ from eightfold.golden.reader import read
 from eightfold.hw.commands import Command, Execute, Load, Store, encode
 from eightfold.hw.config import Config
 from eightfold.hw.registers import COUNTERS, ErrorCode
-from eightfold.sim.attribution import attribute, completion_cycles
+from eightfold.sim.attribution import attribute, completion_cycles, start_cycles
 from eightfold.sim.errors import MachineError, SettingError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.model import model_step, profile
@@ -69,6 +69,7 @@ def check(machine: Icarus, step: MachineStep) -> None:
     modelled = model_step(step, machine.config, machine.latency)
     assert dict(modelled.timeline.counters) == dict(activity.counters)
     assert [timing.end for timing in modelled.timeline.commands] == completion_cycles(step, activity)
+    assert [timing.start for timing in modelled.timeline.commands] == start_cycles(step, activity)
     assert modelled.costs == attribute(step, activity, machine.config)
 
 
