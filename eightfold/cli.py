@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .golden.numerics import Profile
     from .hw.config import Config
     from .sim.simulation import Report
+    from .sim.trace import Run
 
 app = typer.Typer(
     help="Runs quantized networks to the bit on an int8 systolic accelerator.",
@@ -41,9 +42,14 @@ ProfileOption = Annotated[
     str, typer.Option("--profile", help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.")
 ]
 
+TraceOption = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing."),
+]
 
 _FILE_WIDTH = 120
 _FIGURES = (".png", ".svg", ".pdf")
+_TIMELESS = ("commands", "golden")
 
 
 class UsageError(ValueError):
@@ -89,6 +95,7 @@ def run(
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
     waves: Annotated[Path | None, typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms.")] = None,
+    trace: TraceOption = None,
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     stalls: Annotated[float, typer.Option(help="Chance that a bus channel pauses in a cycle, 0 to 0.99.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the stalls.")] = 1,
@@ -100,10 +107,12 @@ def run(
     from .sim.errors import MachineError, SimulatorError
     from .sim.simulation import Simulation
 
-    if figure is not None and (figure.suffix not in _FIGURES or backend != "icarus"):
+    if trace is not None and backend in _TIMELESS:
+        raise UsageError(f"--trace is {str(trace)!r}; the backend {backend} has no cycles")
+    if figure is not None and (figure.suffix not in _FIGURES or backend in _TIMELESS):
         raise UsageError(
             f"--figure is {str(figure)!r}, the backend {backend}; "
-            f"a file that ends in {', '.join(_FIGURES)} and the backend icarus were expected"
+            f"a file that ends in {', '.join(_FIGURES)} and a backend with cycles, such as icarus, were expected"
         )
     program = _program(model, config, profile)
     values = _inputs(program, inputs or [])
@@ -111,6 +120,7 @@ def run(
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
         dump_part = stack.enter_context(replacing(dump)) if dump else None
         figure_part = stack.enter_context(replacing(figure)) if figure else None
+        trace_part = stack.enter_context(replacing(trace)) if trace else None
         # The waveforms of a run that failed are what one wants to look at.
         waves_part = stack.enter_context(replacing(waves, keep_on=(MachineError, SimulatorError))) if waves else None
         settings: dict[str, Any] = {"latency": latency, "stalls": stalls, "seed": seed, "waves": waves_part}
@@ -126,6 +136,8 @@ def run(
             arrays: dict[str, Any] = {name: value for name, value in result.dump().items() if value.dtype != object}
             with dump_part.open("wb") as file:
                 np.savez(file, **arrays)
+        if trace_part is not None:
+            _write_trace(trace_part, program, result.runs)
         if figure_part is not None:
             from .reports.figure import save_figure
 
@@ -229,23 +241,17 @@ def profile_command(
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write the profile as JSON; - is stdout.")
     ] = None,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing.")
-    ] = None,
+    trace: TraceOption = None,
 ) -> None:
     """Show what a network costs on a machine, in the RTL's own cycles, without running it."""
     from .reports.profile import profile_report
     from .sim.model import profile as model_cycles
-    from .sim.trace import write_trace
 
     program = _program(model, config, profile)
     cycles = model_cycles(program, latency)
     if trace is not None:
         with replacing(trace) as part:
-            try:
-                write_trace(part, program, cycles.runs())
-            except OSError as error:
-                raise OutputError(f"{trace} cannot be written: {error.strerror}") from None
+            _write_trace(part, program, cycles.runs())
     text = json.dumps(cycles.to_json(), indent=2) + "\n"
     if json_file == "-":
         typer.echo(text, nl=False)
@@ -410,6 +416,15 @@ def _show(report: RenderableType) -> None:
     if not console.is_terminal:
         console.width = _FILE_WIDTH  # a file or a pipe has room for whole lines
     console.print(report)
+
+
+def _write_trace(path: Path, program: Program, runs: Iterable[Run]) -> None:
+    from .sim.trace import write_trace
+
+    try:
+        write_trace(path, program, runs)
+    except OSError as error:
+        raise OutputError(f"the trace cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -248,9 +248,9 @@ module bench;
     m_axi_wready <= beats < BEATS - 1 && !pauses(4);
   end
 
-  // Completions: each is logged with its cycle, and tells the watchdog that the machine is alive; so is each start, one
-  // cycle late. The file "watches" says
-  // after which number of execute commands which rows of the scratchpad go to the file "observed".
+  // Completions: each is logged with its cycle, and tells the watchdog that the machine is alive. Starts are logged too,
+  // with the cycle after. The file "watches" says after which number of execute commands which rows of the scratchpad go
+  // to the file "observed".
   wire [19:0] loads = machine.load.completed;
   wire [19:0] executes = machine.execute.completed;
   wire [19:0] stores = machine.store.completed;

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..golden.numerics import Profile
 from ..hw.config import Config
+from .trace import Run
 
 Where = Literal["array", "host"]
 
@@ -77,6 +78,8 @@ class RunResult:
         Every tensor of the graph by its index, constants included.
     outputs
         The network's outputs, in its order.
+    runs
+        What every command stream did when, for a trace. Empty where time was not simulated.
     """
 
     model: str
@@ -90,6 +93,7 @@ class RunResult:
     counters: Mapping[str, int]
     tensors: Mapping[int, npt.NDArray[Any]] = field(repr=False)
     outputs: tuple[npt.NDArray[Any], ...] = field(repr=False)
+    runs: tuple[Run, ...] = field(default=(), repr=False)
 
     @property
     def cycles(self) -> int | None:

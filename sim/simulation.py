@@ -30,6 +30,7 @@ from .machine import Activity, Completion, Machine, Tick, Watch
 from .model import profile
 from .result import LayerResult, RunResult
 from .timing import rough_cycles
+from .trace import Run
 
 Array = npt.NDArray[Any]
 
@@ -195,11 +196,12 @@ class Simulation:
             return self._result(reference, reference, {}, {})
         if self.backend == "model":
             cycles = profile(self.program, self._latency)
-            return self._result(reference, reference, cycles.costs, cycles.counters)
+            return self._result(reference, reference, cycles.costs, cycles.counters, tuple(cycles.runs()))
         tensors: dict[int, Array] = {t.index: t.data for t in graph.tensors if t.data is not None}
         tensors.update(zip(graph.main.inputs, values, strict=True))
         costs: dict[int, Cost] = {}
         counters: dict[str, int] = {}
+        runs: list[Run] = []
         meter = _Meter(self.program, progress)
         for step in self.program.steps:
             if isinstance(step, HostStep):
@@ -212,8 +214,10 @@ class Simulation:
                 counters[name] = counters.get(name, 0) + count
             if activity.counters:
                 costs.update(attribute(step, activity, self.program.config))
+            if activity.starts:
+                runs.append(Run.of(step, activity))
             meter.finish(step, activity)
-        return self._result(tensors, reference, costs, counters)
+        return self._result(tensors, reference, costs, counters, tuple(runs))
 
     def _run_machine(self, step: MachineStep, tensors: dict[int, Array], tick: Tick | None) -> Activity:
         """Runs a step and adds what it computed to the tensors."""
@@ -242,6 +246,7 @@ class Simulation:
         reference: Mapping[int, Array],
         costs: Mapping[int, Cost],
         counters: Mapping[str, int],
+        runs: tuple[Run, ...] = (),
     ) -> RunResult:
         program = self.program
         timed = bool(counters)
@@ -257,6 +262,7 @@ class Simulation:
             counters=MappingProxyType(dict(counters)),
             tensors=MappingProxyType(dict(tensors)),
             outputs=tuple(tensors[index] for index in program.graph.main.outputs),
+            runs=runs,
         )
 
     def _layers(

@@ -14,6 +14,8 @@ from typing import Any
 
 from ..compiler.program import MachineStep, Program
 from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from .attribution import completion_cycles, start_cycles
+from .machine import Activity
 
 Event = dict[str, Any]
 
@@ -40,6 +42,13 @@ class Run:
     step: MachineStep
     spans: Sequence[Span]
     cycles: int
+
+    @classmethod
+    def of(cls, step: MachineStep, activity: Activity) -> Run:
+        """What a machine did that noted when commands started."""
+        starts, ends = start_cycles(step, activity), completion_cycles(step, activity)
+        spans = tuple(Span(start, end) for start, end in zip(starts, ends, strict=True))
+        return cls(step, spans, activity.counters["cycles"])
 
 
 def write_trace(path: Path, program: Program, runs: Iterable[Run]) -> None:

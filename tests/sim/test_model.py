@@ -22,6 +22,7 @@ from eightfold.sim.errors import MachineError, SettingError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.model import model_step, profile
 from eightfold.sim.simulation import Simulation, run
+from eightfold.sim.trace import trace_events
 
 from ..conftest import shared_models
 from .streams import DRAM_BYTES, streams
@@ -173,6 +174,15 @@ def test_the_backend_model_gives_the_figures_of_the_rtl() -> None:
     model = run(program, image, "model", latency=30).to_json()
     for name in ("cycles", "counters", "utilization", "dram_read_bytes", "dram_write_bytes", "layers"):
         assert model[name] == rtl[name]
+
+
+@needs_icarus
+def test_the_rtl_and_the_model_draw_the_same_trace() -> None:
+    graph = read(DIGITS)
+    program = compile(graph, Config.named("8x8"))
+    image = np.zeros(graph.inputs[0].shape, np.int8)
+    rtl, model = (run(program, image, backend, latency=30).runs for backend in ("icarus", "model"))
+    assert list(trace_events(program, rtl)) == list(trace_events(program, model))
 
 
 def test_the_backend_model_refuses_a_bus_that_pauses() -> None:
