@@ -34,7 +34,7 @@ class Accumulators(wiring.Component):
     sums : In(sum_bits * columns)
         Signed sums of all columns.
     totals : Out(32 * columns)
-        Signed 32-bit totals, `LATENCY` cycles after the sums of a `last` step; they hold until the next.
+        Signed 32-bit totals, `LATENCY` cycles after the sums of their step; they hold until the next step's.
     """
 
     def __init__(self, config: Config) -> None:

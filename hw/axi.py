@@ -23,7 +23,6 @@ _INCREMENTING = 1
 _BUFFERABLE = 0b0011  # normal memory, not cached
 _UNPRIVILEGED = 0b000
 
-
 BURST = data.StructLayout({"address": ADDRESS_BITS, "length": 8})
 """The address channels' payload: where a burst begins, and its beats less one."""
 

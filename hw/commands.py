@@ -103,6 +103,12 @@ class Command:
             offset += bits
         return tuple(fields)
 
+    @property
+    def awaits(self) -> dict[Opcode, int]:
+        """By engine, how many of its commands must have completed before this one starts; engines with 0 left out."""
+        counts = {opcode: getattr(self, f"wait_{opcode.name.lower()}", 0) for opcode in Opcode}
+        return {opcode: count for opcode, count in counts.items() if count}
+
     @classmethod
     def words(cls) -> int:
         """Length of the encoding in 64-bit words."""

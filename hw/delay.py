@@ -29,7 +29,6 @@ class DelayLine(wiring.Component):
     def __init__(self, *, width: int, cycles: int) -> None:
         if cycles < 0:
             raise ValueError(f"cycles is {cycles}; a delay cannot be negative")
-        self._width = width
         self._cycles = cycles
         super().__init__({"i_valid": In(1), "i_data": In(width), "o_valid": Out(1), "o_data": Out(width)})
         self._data = MemoryData(shape=width, depth=cycles, init=[]) if cycles > 1 else None

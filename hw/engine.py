@@ -42,8 +42,6 @@ def engine_members(*waits: str) -> dict[str, Any]:
         The place in the program of the command that waits.
     halt : In(1)
         Start no command; end what the bus has been promised.
-    quiet : Out(1)
-        Nothing has been promised.
     error : Out(ERROR)
         The engine has halted by itself.
     """
@@ -55,7 +53,6 @@ def engine_members(*waits: str) -> dict[str, Any]:
         "waiting": Out(1),
         "next_index": Out(INDEX_BITS),
         "halt": In(1),
-        "quiet": Out(1),
         "error": Out(ERROR),
     }
 

@@ -3,16 +3,16 @@
 from typing import Any
 
 from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from . import accumulators, requantization, scratchpad, weights
 from .accumulators import Accumulators
 from .array import WEIGHT_BITS, SystolicArray
-from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, PARAMETER_ROWS, WORD_BITS
+from .commands import ADDRESS_BITS, INDEX_BITS, PARAMETER_ROWS
 from .config import Config
 from .delay import DelayLine
-from .engine import ERROR
+from .engine import engine_members
 from .requantization import RequantizationLanes
 from .sequencer import ISSUE_LATENCY, Sequencer
 
@@ -43,15 +43,7 @@ class Pipeline:
 
 def _ports(config: Config) -> dict[str, Any]:
     return {
-        "commands": In(stream.Signature(WORD_BITS)),
-        "load_completed": In(COUNT_BITS),
-        "store_completed": In(COUNT_BITS),
-        "completed": Out(COUNT_BITS),
-        "halt": In(1),
-        "busy": Out(1),
-        "waiting": Out(1),
-        "next_index": Out(INDEX_BITS),
-        "error": Out(ERROR),
+        **engine_members("load", "store"),
         "read": Out(scratchpad.read_signature(config)),
         "write": Out(scratchpad.write_signature(config)),
         "weights": Out(weights.read_signature(config)),
@@ -64,7 +56,7 @@ class ExecuteEngine(wiring.Component):
 
     The whole engine holds still in a cycle that is `frozen`. Counted in the other cycles, its timing is:
 
-    * a command of nine words is taken from `commands` in nine cycles, once the one before it has begun to stream;
+    * a command's words are taken from `commands`, one per cycle, once the command before it has started;
     * it starts when its dependencies are there, no earlier than R cycles before the last pass of its predecessor ends:
       from then on the weights of its first pass move in, and R cycles later its first pass begins;
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
@@ -75,20 +67,9 @@ class ExecuteEngine(wiring.Component):
 
     Members
     -------
-    commands
-        64-bit words.
-    load_completed, store_completed : In
-        Commands that the other engines have completed.
-    completed : Out
-        Commands whose outputs are all in the scratchpad.
-    halt : In(1)
-        Start nothing new.
-    busy, waiting : Out(1)
-        There is a command under way; the next one waits for its dependencies, and nothing streams.
-    next_index : Out
-        That command's place in the program.
-    error : Out
-        A code and the command's index; the engine has stopped until it is reset.
+    ...
+        `engine_members`; a command counts as completed when its outputs are all in the scratchpad, the engine is also
+        `busy` while it takes in a command, and `waiting` while one waits and nothing streams.
     frozen : In(1)
         Hold still.
     read, write, weights

@@ -4,9 +4,9 @@ from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, Signature
+from amaranth.lib.wiring import In, Out
 
-from . import axi
+from . import axi, scratchpad, weights
 from .commands import INDEX_BITS, Load, Memory
 from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
@@ -37,18 +37,6 @@ def _transfer_layout(config: Config) -> data.StructLayout:
     )
 
 
-def _scratchpad_signature(config: Config) -> Signature:
-    row = config.scratchpad_row_bytes
-    address_bits = (config.scratchpad_bytes // row - 1).bit_length()
-    return Signature({"enable": Out(1), "address": Out(address_bits), "data": Out(8 * row), "mask": Out(row)})
-
-
-def _weights_signature(config: Config) -> Signature:
-    line = config.weight_line_bytes
-    address_bits = (config.weight_bytes // line - 1).bit_length()
-    return Signature({"enable": Out(1), "address": Out(address_bits), "data": Out(8 * line), "mask": Out(line)})
-
-
 class LoadEngine(wiring.Component):
     """Executes `Load` commands in order, several at a time.
 
@@ -67,6 +55,8 @@ class LoadEngine(wiring.Component):
     -------
     ...
         `engine_members`.
+    quiet : Out(1)
+        The bus has been promised nothing.
     base_address : In(32)
         Added to commands' DRAM addresses; a multiple of the bus width, whose lower bits are ignored.
     read : Out(ReadChannels)
@@ -81,10 +71,11 @@ class LoadEngine(wiring.Component):
         super().__init__(
             {
                 **engine_members("execute", "store"),
+                "quiet": Out(1),
                 "base_address": In(axi.ADDRESS_BITS),
                 "read": Out(axi.ReadChannels(config.bus_bytes)),
-                "scratchpad": Out(_scratchpad_signature(config)),
-                "weights": Out(_weights_signature(config)),
+                "scratchpad": Out(scratchpad.load_signature(config)),
+                "weights": Out(weights.write_signature(config)),
             }
         )
 
@@ -187,8 +178,8 @@ class _Receiver(wiring.Component):
             {
                 "transfers": In(stream.Signature(_transfer_layout(config))),
                 "beats": In(stream.Signature(axi.read_beat(config.bus_bytes))),
-                "scratchpad": Out(_scratchpad_signature(config)),
-                "weights": Out(_weights_signature(config)),
+                "scratchpad": Out(scratchpad.load_signature(config)),
+                "weights": Out(weights.write_signature(config)),
                 "finished": Out(1),
                 "failed": Out(1),
                 "index": Out(INDEX_BITS),

@@ -144,7 +144,7 @@ COUNTERS: dict[str, str] = {
     "ACCUMULATOR_READS": "vectors read from the accumulators",
     "ACCUMULATOR_WRITES": "vectors written to the accumulators",
     "WEIGHT_READS": "rows read from the weight buffer",
-    "ARRAY_STEPS": "pixels streamed through the array, one per pass",
+    "ARRAY_STEPS": "vectors streamed through the array, in all passes",
     "OUTPUTS": "vectors requantized and written to the scratchpad",
 }
 """The hardware's counters and what they count. They are cleared at the start of a run and hold after its end."""

@@ -51,6 +51,18 @@ def write_signature(config: Config) -> Signature:
     )
 
 
+def load_signature(config: Config) -> Signature:
+    """How the load engine writes whole rows."""
+    row = config.scratchpad_row_bytes
+    return Signature({"enable": Out(1), "address": Out(_address_bits(config)), "mask": Out(row), "data": Out(8 * row)})
+
+
+def store_signature(config: Config) -> Signature:
+    """How the store engine reads whole rows."""
+    row = config.scratchpad_row_bytes
+    return Signature({"enable": Out(1), "address": Out(_address_bits(config)), "data": In(8 * row)})
+
+
 class Scratchpad(wiring.Component):
     """On-chip memory for activations.
 
@@ -81,19 +93,17 @@ class Scratchpad(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        bits = _address_bits(config)
-        row = config.scratchpad_row_bytes
         super().__init__(
             {
                 "events": Out(Signature({"read": Out(1), "write": Out(1)})),
                 "frozen": Out(1),
                 "read": In(read_signature(config)),
                 "write": In(write_signature(config)),
-                "load": In(Signature({"enable": Out(1), "address": Out(bits), "mask": Out(row), "data": Out(8 * row)})),
-                "store": In(Signature({"enable": Out(1), "address": Out(bits), "data": In(8 * row)})),
+                "load": In(load_signature(config)),
+                "store": In(store_signature(config)),
             }
         )
-        depth = config.scratchpad_bytes // row
+        depth = config.scratchpad_bytes // config.scratchpad_row_bytes
         self._banks = [MemoryData(shape=8 * config.line_bytes, depth=depth, init=[]) for _ in range(2)]
 
     def elaborate(self, platform: Any) -> Module:

@@ -5,9 +5,9 @@ from typing import Any
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
-from amaranth.lib.wiring import In, Out, Signature
+from amaranth.lib.wiring import In, Out
 
-from . import axi
+from . import axi, scratchpad
 from .commands import INDEX_BITS, Store
 from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
@@ -21,18 +21,11 @@ ROWS = 4
 TRANSFERS = 4
 """Commands whose bytes may wait behind those of the one that is being sent."""
 
-
 ROW_LATENCY = 2
 """Cycles from the request of a row to the first of its beats that can move to the output."""
 
 COMPLETION_LATENCY = 2
 """Cycles from the answer to a command's last burst to the first in which the command counts as completed."""
-
-
-def _scratchpad_signature(config: Config) -> Signature:
-    row = config.scratchpad_row_bytes
-    address_bits = (config.scratchpad_bytes // row - 1).bit_length()
-    return Signature({"enable": Out(1), "address": Out(address_bits), "data": In(8 * row)})
 
 
 def _parts(config: Config) -> int:
@@ -70,6 +63,8 @@ class StoreEngine(wiring.Component):
     -------
     ...
         `engine_members`.
+    quiet : Out(1)
+        The bus has been promised nothing.
     base_address : In(32)
         Added to commands' DRAM addresses; a multiple of the bus width, whose lower bits are ignored.
     write : Out(WriteChannels)
@@ -82,9 +77,10 @@ class StoreEngine(wiring.Component):
         super().__init__(
             {
                 **engine_members("load", "execute"),
+                "quiet": Out(1),
                 "base_address": In(axi.ADDRESS_BITS),
                 "write": Out(axi.WriteChannels(config.bus_bytes)),
-                "scratchpad": Out(_scratchpad_signature(config)),
+                "scratchpad": Out(scratchpad.store_signature(config)),
             }
         )
 
@@ -204,16 +200,13 @@ class Sender(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        scratchpad = _scratchpad_signature(config)
         row_bits = (config.scratchpad_bytes // config.scratchpad_row_bytes - 1).bit_length()
         super().__init__(
             {
-                "i": In(
-                    stream.Signature(data.StructLayout({"row": row_bits, "transfer": _transfer_layout(config)})),
-                ),
+                "i": In(stream.Signature(data.StructLayout({"row": row_bits, "transfer": _transfer_layout(config)}))),
                 "announced": In(range(config.burst_beats + 1)),
                 "beats": Out(stream.Signature(axi.write_beat(config.bus_bytes))),
-                "scratchpad": Out(scratchpad),
+                "scratchpad": Out(scratchpad.store_signature(config)),
             }
         )
 

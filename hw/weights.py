@@ -19,6 +19,13 @@ def read_signature(config: Config) -> Signature:
     return Signature({"enable": Out(1), "address": Out((rows - 1).bit_length()), "data": In(8 * config.columns)})
 
 
+def write_signature(config: Config) -> Signature:
+    """How the load engine writes."""
+    line = config.weight_line_bytes
+    address_bits = (config.weight_bytes // line - 1).bit_length()
+    return Signature({"enable": Out(1), "address": Out(address_bits), "mask": Out(line), "data": Out(8 * line)})
+
+
 class WeightBuffer(wiring.Component):
     """On-chip memory for weights.
 
@@ -35,23 +42,8 @@ class WeightBuffer(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        super().__init__({"frozen": In(1), "write": In(write_signature(config)), "read": In(read_signature(config))})
         depth = config.weight_bytes // config.weight_line_bytes
-        super().__init__(
-            {
-                "frozen": In(1),
-                "write": In(
-                    Signature(
-                        {
-                            "enable": Out(1),
-                            "address": Out((depth - 1).bit_length()),
-                            "data": Out(8 * config.weight_line_bytes),
-                            "mask": Out(config.weight_line_bytes),
-                        }
-                    )
-                ),
-                "read": In(read_signature(config)),
-            }
-        )
         self._data = MemoryData(shape=8 * config.weight_line_bytes, depth=depth, init=[])
 
     def elaborate(self, platform: Any) -> Module:

@@ -152,7 +152,7 @@ def stated_cycles(config, command):
     return command.blocks * ((passes - 1) * plain + last), last - command.pixels
 
 
-def run(config, commands, images, image, *, steal=0.0, halt_after=None, counts=(0, 0), cycles=40_000):
+def run(config, commands, images, image, *, steal=0.0, counts=(0, 0), cycles=40_000):
     """The scratchpad after the commands, the cycle in which each completed, and the error."""
     bench = Bench(config)
     rng = np.random.default_rng(1)
@@ -303,7 +303,7 @@ def test_outputs_are_awaited_before_they_are_read():
     assert completions[1] - completions[0] >= Pipeline(SMALL).completed
 
 
-ALL = {
+EVERY_VECTOR = {  # gives an output
     "skip_rows": 0,
     "skip_columns": 0,
     "every_row": 1,
@@ -325,7 +325,7 @@ ILLEGAL = [
     ({"every_row": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"every_column": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"mode": Mode.DEPTHWISE, "runs": 2}, ErrorCode.ILLEGAL_COMMAND),
-    ({"pixels": 600, "columns": 3, "strip_rows": 0} | ALL, ErrorCode.ACCUMULATOR_RANGE),
+    ({"pixels": 600, "columns": 3, "strip_rows": 0} | EVERY_VECTOR, ErrorCode.ACCUMULATOR_RANGE),
     ({"weight_address": SMALL.weight_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.WEIGHT_RANGE),
     ({"source": 4094, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
     ({"source": -2, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
@@ -346,4 +346,4 @@ def test_illegal_commands_are_states_with_a_code(fields, code):
 
     result, completions = run(SMALL, [commands[0], Numbered()], images, image, cycles=3000)
     assert result["error"] == (code, 17)
-    assert len(completions) <= 2
+    assert len(completions) <= 1
