@@ -82,7 +82,7 @@ class Interpreter:
 
     @staticmethod
     def _may_start(command: Command, completed: dict[Opcode, int]) -> bool:
-        return all(completed[o] >= getattr(command, f"wait_{o.name.lower()}", 0) for o in Opcode)
+        return all(completed[opcode] >= count for opcode, count in command.awaits.items())
 
     def step(self, command: Command) -> None:
         """Runs one command, whatever it waits for."""

@@ -49,10 +49,8 @@ class Engine(ABC, Generic[C]):
         """Introduces all engines; `make_room` is called when it is known when a command leaves the queue."""
         self._engines = tuple(engines.values())
         self._make_room = make_room
-        names = {f"wait_{opcode.name.lower()}": engine for opcode, engine in engines.items()}
         self._awaited = [
-            [(engine, count) for name, engine in names.items() if (count := getattr(command, name, 0))]
-            for command in self.commands
+            [(engines[opcode], count) for opcode, count in command.awaits.items()] for command in self.commands
         ]
 
     @property
