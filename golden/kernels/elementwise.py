@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..numerics import Profile, Requantization, Rounding, multiply_by_quantized_multiplier, quantize_multiplier
+from ..numerics import (
+    Profile,
+    Requantization,
+    Rounding,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+)
 from .node import Array, Evaluate, Node, kernel
 
 
@@ -49,6 +56,10 @@ def add(node: Node) -> Evaluate:
     _check_types(node)
     if node.output.dtype.name in ("int32", "int64", "float32"):
         return _plain(node)
+    if node.output.dtype == np.int16 and node.option("pot_scale_int16"):
+        exponents = _exponents(node)
+        if exponents is not None:
+            return _add_powers_of_two(node, exponents)
     rounding = node.profile.elementwise_rounding
     left_shift = 15 if node.output.dtype == np.int16 else 20
     (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
@@ -70,6 +81,30 @@ def add(node: Node) -> Evaluate:
         return clamped
 
     return _paired(node, evaluate)
+
+
+def _exponents(node: Node) -> tuple[int, int] | None:
+    """The exponents of the inputs' scales over the output's, where all three are powers of two; else None."""
+    parts = [np.frexp(node.quantization(tensor)[0]) for tensor in (node.input(0), node.input(1), node.output)]
+    if any(mantissa != 0.5 for mantissa, _ in parts):
+        return None
+    first, second, output = (int(exponent) for _, exponent in parts)
+    return first - output, second - output
+
+
+def _add_powers_of_two(node: Node, exponents: tuple[int, int]) -> Evaluate:
+    """int16 with scales that are powers of two: one input is shifted, and the sum saturates."""
+    first, second = exponents
+    if first > 0 or second > 0 or (first and second):
+        raise node.fail(f"the inputs' scales are 2^{first} and 2^{second} of the output's; expected 1 and at most 1")
+    minimum, maximum = node.bounds()
+    sign = -1 if node.operator.kind == "SUB" else 1
+
+    def evaluate(a: Array, b: Array) -> tuple[Array]:
+        total = rounding_divide_by_pot(a, -first) + sign * rounding_divide_by_pot(b, -second)
+        return (np.clip(total, minimum, maximum).astype(np.int16),)
+
+    return evaluate
 
 
 @kernel("MUL")

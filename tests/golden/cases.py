@@ -23,7 +23,7 @@ def case(**variants: Any) -> Callable[[Callable[..., Graph]], Callable[..., Grap
     def register(function: Callable[..., Graph]) -> Callable[..., Graph]:
         for dtype in variants.get("dtype", (None,)):
             for kind in variants.get("kind", (None,)):
-                label = "-".join(part for part in (kind or function.__name__, dtype) if part)
+                label = "-".join(part for part in (variants.get("prefix"), kind or function.__name__, dtype) if part)
                 arguments = {k: v for k, v in (("dtype", dtype), ("kind", kind)) if v}
                 CASES[label] = lambda seed, arguments=arguments: function(Builder(seed), **arguments)  # type: ignore[misc]
         return function
@@ -205,6 +205,17 @@ def arithmetic(b: Builder, kind: str, dtype: str) -> Graph:
     if dtype == "int16" and kind != "MUL":
         options["pot_scale_int16"] = False
     b.operator(kind, (x1, x2), (y,), **options)
+    return b.graph()
+
+
+@case(kind=("ADD", "SUB"), dtype=("int16",), prefix="powers_of_two")
+def powers_of_two(b: Builder, kind: str, dtype: str) -> Graph:
+    output = int(b.rng.integers(-14, -8))
+    exponents = [output, output - int(b.rng.integers(0, 5))]
+    b.rng.shuffle(exponents)
+    x1, x2 = (b.input((5, 40), dtype, 2.0**exponent) for exponent in exponents)
+    y = b.tensor((5, 40), dtype, 2.0**output)
+    b.operator(kind, (x1, x2), (y,), pot_scale_int16=True, fused_activation_function="NONE")
     return b.graph()
 
 

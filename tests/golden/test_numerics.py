@@ -167,3 +167,33 @@ def test_profiles_differ_where_runtimes_do() -> None:
     assert Profile.LITERT_REF.convolution_rounding is Rounding.DOUBLE
     assert Profile.LITERT_REF.dense_rounding is Rounding.FLOAT64
     assert Profile("tflm").dense_rounding is Rounding.DOUBLE
+
+
+NEAR_TIES = [2.0**-1, 2.0**-3, 2.0**-9, 3 * 2.0**-8, 0.9999 * 2.0**-4, 1.00001 * 2.0**-6, 0.00731, 0.31]
+
+
+@pytest.mark.parametrize("rounding", [r for r in Rounding if r is not Rounding.REDUCED])
+def test_float_accumulators_give_the_same_bits_as_integers(rounding: Rounding) -> None:
+    rng = np.random.default_rng(0)
+    accumulators = np.concatenate([np.arange(-3000, 3000), rng.integers(-(2**24), 2**24, 4000)])
+    accumulator = np.repeat(accumulators[:, None], len(NEAR_TIES), axis=1)
+    bias = rng.integers(-5, 6, len(NEAR_TIES))
+    accumulator -= bias  # so that sums stay within 2^24
+    for zero_point, minimum, maximum in ((0, -128, 127), (128, 0, 255), (-128, -128, -20)):
+        requantization = Requantization.of(
+            NEAR_TIES, zero_point=zero_point, minimum=minimum, maximum=maximum, rounding=rounding
+        )
+        dtype = np.uint8 if maximum == 255 else np.int8
+        exact = requantization.apply(accumulator, dtype, bias=bias)
+        assert np.array_equal(requantization.apply(accumulator.astype(np.float32), dtype, bias=bias), exact)
+        by_definition = np.clip(requantization.rounded(accumulator + bias) + zero_point, minimum, maximum)
+        assert np.array_equal(exact, by_definition)
+
+
+@given(st.floats(2.0**-30, 0.999), st.lists(st.integers(-(2**24), 2**24), min_size=1, max_size=40), st.data())
+def test_float_accumulators_for_any_multiplier(scale: float, values: list[int], data: st.DataObject) -> None:
+    rounding = data.draw(st.sampled_from([r for r in Rounding if r is not Rounding.REDUCED]))
+    requantization = Requantization.of(scale, zero_point=7, minimum=-128, maximum=127, rounding=rounding)
+    accumulator = np.array(values)[:, None]
+    fast = requantization.apply(accumulator.astype(np.float32), np.int8)
+    assert np.array_equal(fast, requantization.apply(accumulator, np.int8))
