@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,11 +153,35 @@ def test_a_command_is_said_to_wait_for_what_it_waits_for() -> None:
     assert store.start == execute.end == store.arrived + store.waited
 
 
-@pytest.mark.parametrize("build", [lambda: [Load(length=1, wait_store=1), Store(length=1, wait_load=1)]])
-def test_a_deadlock_is_an_error_and_no_hang(build: Callable[[], list[Command]]) -> None:
-    with pytest.raises(MachineError) as caught:
-        model_step(step(build()), Config.named("4x4"), 10)
-    assert (caught.value.code, caught.value.index) == (ErrorCode.DEADLOCK, 0)
+DEADLOCKS: dict[str, list[Command]] = {
+    "two await each other": [Load(length=1, wait_store=1), Store(length=1, wait_load=1)],
+    "one awaits what never comes": [
+        Load(length=9),
+        Execute(wait_load=1, row_bytes=9, height=1),
+        Store(length=8, wait_execute=2),
+        Load(length=8, wait_store=1),
+        Load(length=8),
+    ],
+    "one awaits what is behind a full queue": [
+        *(Store(length=8, wait_load=1) for _ in range(10)),
+        Execute(row_bytes=9, height=1),
+        Load(length=8),
+    ],
+}
+
+
+@needs_icarus
+@pytest.mark.parametrize("name", DEADLOCKS)
+def test_a_deadlock_is_the_same_error_in_the_model_and_in_the_rtl(name: str) -> None:
+    stream = step(DEADLOCKS[name])
+    with pytest.raises(MachineError) as modelled:
+        model_step(stream, Config.named("4x4"), 10)
+    with Icarus(Config.named("4x4"), memory_bytes=DRAM_BYTES, latency=10) as machine:
+        machine.write(PROGRAM, np.array(encode(stream.commands), "<u8").tobytes())
+        with pytest.raises(MachineError) as simulated:
+            machine.run(stream)
+    assert modelled.value.code == simulated.value.code == ErrorCode.DEADLOCK
+    assert modelled.value.index == simulated.value.index
 
 
 def test_a_latency_below_one_cycle_is_refused() -> None:
