@@ -85,7 +85,10 @@ def run(
     ] = None,
     backend: Annotated[
         str,
-        typer.Option(help="What computes: icarus (the RTL), model (its cycles only), commands (no cycles) or golden."),
+        typer.Option(
+            help="What computes: icarus or verilator (the RTL; fast is verilator), model (its cycles only), "
+            "commands (no cycles) or golden."
+        ),
     ] = "icarus",
     config: ConfigOption = "16x16",
     profile: ProfileOption = "tflm",

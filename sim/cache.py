@@ -10,12 +10,14 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from .errors import SimulatorError
 
 _CHECKSUM = "sha256"
+_ABANDONED_SECONDS = 86_400
 
 
 def cache_folder() -> Path:
@@ -47,6 +49,7 @@ def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path
         return entry
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(entry.parent)
         folder = Path(tempfile.mkdtemp(prefix="making-", dir=entry.parent))
     except OSError as error:
         raise SimulatorError(
@@ -61,6 +64,17 @@ def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return entry
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes left behind that were killed a day ago or earlier."""
+    for left in (*folder.glob("making-*"), *folder.glob("damaged-*")):
+        try:
+            old = time.time() - left.stat().st_mtime > _ABANDONED_SECONDS
+        except FileNotFoundError:  # another process has finished with it
+            continue
+        if old:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _replace(entry: Path, name: str, folder: Path) -> None:

@@ -20,7 +20,8 @@ from ..hw.export import export
 from .cache import cached
 from .errors import SimulatorError
 
-_BENCH = Path(__file__).with_name("bench.v")
+BENCH = Path(__file__).with_name("bench.v")
+"""The machine's surroundings."""
 
 
 def environment(additions: Mapping[str, str]) -> dict[str, str]:
@@ -51,18 +52,14 @@ def simulation_image(config: Config, memory_bytes: int, verilog: str | None) -> 
         A program is missing, or the Verilog does not compile.
     """
     _check_programs()
-    text = _exported(config) if verilog is None else verilog
-    # Sizes in steps of four, so that most networks share an image.
-    size = 1 << 20
-    while size < memory_bytes:
-        size *= 4
-    parameters = {"BUS_BYTES": config.bus_bytes, "MEMORY_WORDS": size // config.bus_bytes}
+    text = exported(config) if verilog is None else verilog
+    parameters = bench_parameters(config, memory_bytes, least=1 << 20)
     icarus = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    key = "\n".join([icarus, json.dumps(parameters), _BENCH.read_text(encoding="utf-8"), text])
+    key = "\n".join([icarus, json.dumps(parameters), BENCH.read_text(encoding="utf-8"), text])
 
     def make(folder: Path) -> None:
         (folder / "machine.v").write_text(text, encoding="utf-8")
-        sources = [str(_BENCH), str(folder / "machine.v")]
+        sources = [str(BENCH), str(folder / "machine.v")]
         result = subprocess.run(
             [
                 sys.executable,
@@ -89,7 +86,15 @@ def simulation_image(config: Config, memory_bytes: int, verilog: str | None) -> 
     return cached("icarus", key, "sim.vvp", make)
 
 
-def _exported(config: Config) -> str:
+def bench_parameters(config: Config, memory_bytes: int, *, least: int) -> dict[str, int]:
+    """Of bench.v; the memory grows in steps of four from its least bytes, so that most networks share an image."""
+    size = least
+    while size < memory_bytes:
+        size *= 4
+    return {"BUS_BYTES": config.bus_bytes, "MEMORY_WORDS": size // config.bus_bytes}
+
+
+def exported(config: Config) -> str:
     """The machine's Verilog; writing that of a large machine takes seconds, so it is kept."""
     sources = [Path(numerics.__file__), *sorted(Path(hw.__file__).parent.glob("*.py"))]
     contents = [source.read_text(encoding="utf-8") for source in sources]

@@ -1,4 +1,4 @@
-"""The simulation's process: child, in it vvp, in it cocotb with `bench`; and the line to it.
+"""The simulation's process and the line to it.
 
 The simulation stands still between two requests. Its files are in a temporary folder that goes with it.
 """
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import IntEnum
@@ -40,7 +41,7 @@ class Operation(IntEnum):
     AWAIT = 5
 
 
-class SimulationProcess:
+class SimulationProcess(ABC):
     """A running simulation.
 
     Parameters
@@ -62,55 +63,26 @@ class SimulationProcess:
     """
 
     def __init__(self, image: Path, waves: Path | None) -> None:
+        self._image, self._waves = image, waves
         self._temporary = tempfile.TemporaryDirectory(prefix="eightfold-")
         self.folder = Path(self._temporary.name)
         self._log = (self.folder / "log").open("wb")
-        self._child: subprocess.Popen[bytes] | None = None
-        self._lines: IO[str] | None = None
+        self._child: subprocess.Popen[Any] | None = None
+        self._requests: IO[str] | None = None
+        self._replies: IO[str] | None = None
         try:
-            self._start(image, waves)
+            self._start()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, image: Path, waves: Path | None) -> None:
-        address = self.folder / "socket"
-        additions = {SOCKET: str(address)}
-        plusargs = []
-        if waves is not None:
-            additions["SIM_CMD_SUFFIX"] = f"-{waves.suffix[1:]}"  # the format; what comes last counts
-            plusargs.append(f"+waves={waves.resolve()}")
-        with socket.socket(socket.AF_UNIX) as listener:
-            try:
-                listener.bind(str(address))
-            except OSError as error:
-                raise SimulatorError(
-                    f"no socket at {address}: {error}; set TMPDIR to a folder with a short name"
-                ) from None
-            listener.listen(1)
-            listener.settimeout(_POLL_SECONDS)
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(plusargs)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                env=environment(additions),
-                start_new_session=True,  # so that it can be ended with all its children
-            )
-            with self._accept(listener) as connection:
-                self._lines = connection.makefile("rw", encoding="ascii")
+    @abstractmethod
+    def _start(self) -> None:
+        """Starts the child and opens the lines to and from it."""
 
-    def _accept(self, listener: socket.socket) -> socket.socket:
-        for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
-            try:
-                connection, _address = listener.accept()
-            except TimeoutError:
-                if self._child is None or self._child.poll() is not None:
-                    break
-            else:
-                connection.settimeout(None)
-                return connection
-        raise self._broken("did not start")
+    def _encode(self, operation: Operation, arguments: list[int], settings: Mapping[str, int]) -> str:
+        """A request as a line of text."""
+        return json.dumps({"operation": operation, "arguments": arguments, "set": dict(settings)})
 
     def request(
         self,
@@ -135,14 +107,13 @@ class SimulationProcess:
         SimulatorError
             The simulation broke off, or the machine broke the bus protocol.
         """
-        if self._lines is None:
+        if self._requests is None or self._replies is None:
             raise SimulatorError("the simulation has ended")
-        padded = [*arguments, 0, 0][:2]
-        request = json.dumps({"operation": operation, "arguments": padded, "set": dict(set)})
+        request = self._encode(operation, [*arguments, 0, 0][:2], set)
         reply: dict[str, Any] = {}
         try:
-            print(request, file=self._lines, flush=True)
-            while line := self._lines.readline():
+            print(request, file=self._requests, flush=True)
+            while line := self._replies.readline():
                 reply = json.loads(line)
                 if "tick" not in reply:
                     break
@@ -155,8 +126,8 @@ class SimulationProcess:
             raise
         if not line:
             raise self._broken("broke off")
-        if reply["violation"]:
-            raise SimulatorError(f"the machine broke the bus protocol: {reply['violation']}")
+        if violation := reply["violation"].strip():
+            raise SimulatorError(f"the machine broke the bus protocol: {violation}")
         return int(reply["result"])
 
     def _broken(self, how: str) -> SimulatorError:
@@ -166,10 +137,11 @@ class SimulationProcess:
 
     def close(self) -> None:
         """Ends the simulation and removes its files."""
-        if self._lines is not None:
-            with suppress(OSError):  # it may be gone already
-                self._lines.close()  # which cocotb takes as the end of its test
-            self._lines = None
+        for lines in (self._requests, self._replies):
+            if lines is not None:
+                with suppress(OSError):  # it may be gone already
+                    lines.close()  # which the other end takes as the end
+        self._requests = self._replies = None
         if self._child is not None:
             try:
                 self._child.wait(_END_SECONDS if self._child.poll() is None else 0)
@@ -183,3 +155,47 @@ class SimulationProcess:
         if self._child is not None and self._child.poll() is None:
             os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
+
+
+class CocotbProcess(SimulationProcess):
+    """A simulation in Icarus: child, in it vvp, in it cocotb with `bench`. Parameters as for `SimulationProcess`."""
+
+    def _start(self) -> None:
+        image, waves = self._image, self._waves
+        address = self.folder / "socket"
+        additions = {SOCKET: str(address)}
+        plusargs = []
+        if waves is not None:
+            additions["SIM_CMD_SUFFIX"] = f"-{waves.suffix[1:]}"  # the format; what comes last counts
+            plusargs.append(f"+waves={waves.resolve()}")
+        with socket.socket(socket.AF_UNIX) as listener:
+            try:
+                listener.bind(str(address))
+            except OSError as error:
+                raise SimulatorError(
+                    f"no socket at {address}: {error}; set TMPDIR to a folder with a short name"
+                ) from None
+            listener.listen(1)
+            listener.settimeout(_POLL_SECONDS)
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(plusargs)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                env=environment(additions),
+                start_new_session=True,  # so that it can be ended with all its children
+            )
+            with self._accept(listener) as connection:
+                self._requests = self._replies = connection.makefile("rw", encoding="ascii")
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
+            try:
+                connection, _address = listener.accept()
+            except TimeoutError:
+                if self._child is None or self._child.poll() is not None:
+                    break
+            else:
+                connection.settimeout(None)
+                return connection
+        raise self._broken("did not start")

@@ -24,19 +24,27 @@ from ..golden.runtime import Session, check_input
 from ..hw.commands import Opcode
 from .attribution import Cost, attribute
 from .errors import SettingError
-from .icarus import DEFAULT_LATENCY, Icarus
+from .icarus import Icarus
 from .interpreted import InterpretedMachine
 from .machine import Activity, Completion, Machine, Tick, Watch
 from .model import profile
 from .result import LayerResult, RunResult
+from .rtl import DEFAULT_LATENCY, RtlMachine
 from .timing import rough_cycles
 from .trace import Run
+from .verilator import Verilator
 
 Array = npt.NDArray[Any]
 
-BACKENDS = ("icarus", "model", "commands", "golden")
-"""What computes the array's layers: the RTL in Icarus Verilog; the golden runtime, with the cycle model's time; an
-interpreter of the commands, without time; or the golden runtime, without commands."""
+RTL: Mapping[str, type[RtlMachine]] = MappingProxyType({"icarus": Icarus, "verilator": Verilator})
+"""The simulators of the RTL."""
+
+BACKENDS = (*RTL, "model", "commands", "golden")
+"""What computes the array's layers: the RTL in Icarus Verilog, or as a program that Verilator made; the golden runtime,
+with the cycle model's time; an interpreter of the commands, without time; or the golden runtime, without commands."""
+
+ALIASES: Mapping[str, str] = MappingProxyType({"fast": "verilator"})
+"""Other names of backends."""
 
 
 _STALE = 0xA5
@@ -113,8 +121,8 @@ class Simulation:
     program
         The compiled network.
     backend
-        What computes the array's layers: one of `BACKENDS`, or a machine of the program's configuration that is there
-        already, with memory enough. It is not closed at the end.
+        What computes the array's layers: one of `BACKENDS` or `ALIASES`, or a machine of the program's configuration
+        that is there already, with memory enough. It is not closed at the end.
     latency
         Cycles from a read burst's acceptance to its first beat, and from a write burst's last beat to its response.
     stalls
@@ -142,13 +150,15 @@ class Simulation:
         seed: int = 1,
         waves: str | Path | None = None,
     ) -> None:
+        if isinstance(backend, str):
+            backend = ALIASES.get(backend, backend)
         if isinstance(backend, str) and backend not in BACKENDS:
             raise SettingError(f"backend is {backend!r}; one of {', '.join(BACKENDS)} was expected")
         if stalls and backend == "model":
             raise SettingError(f"stalls is {stalls}; the cycle model knows no bus that pauses")
         if waves is not None and not program.machine_operators:
             raise SettingError(f"waves is {str(waves)!r}; nothing of {program.graph.name} runs on the machine")
-        if waves is not None and backend != "icarus":
+        if waves is not None and backend not in RTL:
             raise SettingError(f"waves is {str(waves)!r}; the backend {backend} has no waveforms")
         self.program = program
         self.backend = backend if isinstance(backend, str) else backend.name
@@ -159,8 +169,8 @@ class Simulation:
         self._owned = isinstance(backend, str)
         if not isinstance(backend, str):
             self._machine = backend
-        elif backend == "icarus" and program.machine_operators:
-            self._machine = Icarus(
+        elif backend in RTL and program.machine_operators:
+            self._machine = RTL[backend](
                 program.config,
                 memory_bytes=program.memory.dram_bytes,
                 latency=latency,

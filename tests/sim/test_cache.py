@@ -95,3 +95,11 @@ def test_a_cache_that_cannot_be_written_is_an_error(own_cache: Path) -> None:
     own_cache.write_text("a file where the folder should be")
     with pytest.raises(SimulatorError, match=r"cannot be written: .*; set XDG_CACHE_HOME"):
         cached("kind", "key", "file", Maker())
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(own_cache: Path) -> None:
+    (own_cache / "kind" / "making-old").mkdir(parents=True)
+    (own_cache / "kind" / "making-new").mkdir()
+    os.utime(own_cache / "kind" / "making-old", (0, 0))
+    entry = cached("kind", "key", "file", Maker())
+    assert sorted(os.listdir(entry.parent)) == sorted([entry.name, "making-new"])
