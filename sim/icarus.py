@@ -7,9 +7,7 @@ from pathlib import Path
 from ..hw.config import Config
 from .image import simulation_image
 from .process import CocotbProcess
-from .rtl import DEFAULT_LATENCY, RtlMachine
-
-__all__ = ["DEFAULT_LATENCY", "Icarus"]
+from .rtl import RtlMachine
 
 
 class Icarus(RtlMachine):

@@ -20,8 +20,8 @@ from ..hw.registers import ErrorCode
 from .attribution import Cost, attribute
 from .cycles.machine import StandstillError, Timeline, Timing, simulate
 from .errors import MachineError, SettingError
-from .icarus import DEFAULT_LATENCY
 from .machine import Activity, Completion
+from .rtl import DEFAULT_LATENCY
 from .trace import Run, Span
 
 FORMAT = "eightfold-profile/1"
