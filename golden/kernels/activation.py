@@ -1,4 +1,4 @@
-"""Functions of single elements: LOGISTIC, TANH, RELU and its kin, LEAKY_RELU, PRELU, HARD_SWISH."""
+"""Functions of single elements: LOGISTIC, TANH, ELU, RELU and its kin, LEAKY_RELU, PRELU, HARD_SWISH."""
 
 from __future__ import annotations
 
@@ -29,10 +29,19 @@ def hyperbolic_tangent(x: Array) -> Array:
     return np.tanh(x.astype(np.float64)).astype(np.float32)
 
 
-_FUNCTIONS: dict[str, Callable[[Array], Array]] = {"LOGISTIC": logistic, "TANH": hyperbolic_tangent}
+def exponential_linear(x: Array) -> Array:
+    """`x` above 0, `exp(x) - 1` below, in float32."""
+    return np.where(x < 0, np.expm1(x.astype(np.float64)).astype(np.float32), x)
 
 
-@kernel("LOGISTIC", "TANH")
+_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "ELU": exponential_linear,
+    "LOGISTIC": logistic,
+    "TANH": hyperbolic_tangent,
+}
+
+
+@kernel("LOGISTIC", "TANH", "ELU")
 def table_function(node: Node) -> Evaluate:
     """8 bits: a table of what the float32 function gives for each of the 256 inputs."""
     x, output = node.input(0), node.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +43,27 @@ def strided_slice(node: Node) -> Evaluate:
     node.expect_type(node.output, x.dtype.name)
     node.expect_integers(1, 2, 3)
     masks = {name: node.option(f"{name}_mask") for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
-    if masks["ellipsis"] or masks["new_axis"]:
-        raise node.fail("ellipsis_mask and new_axis_mask are not supported")
 
-    def parts(begins: list[int], ends: list[int], strides: list[int]) -> tuple[slice | int, ...]:
-        if not len(begins) == len(ends) == len(strides) <= len(x.shape):
-            raise node.fail(f"{len(begins)} begins, {len(ends)} ends and {len(strides)} strides do not fit {x.shape}")
-        chosen: list[slice | int] = []
+    def parts(begins: list[int], ends: list[int], strides: list[int]) -> tuple[Any, ...]:
+        count = len(begins)
+        added = sum(1 for i in range(count) if (masks["new_axis"] | masks["ellipsis"]) >> i & 1)
+        if not len(ends) == len(strides) == count or count - added > len(x.shape):
+            raise node.fail(f"{count} begins, {len(ends)} ends and {len(strides)} strides do not fit {list(x.shape)}")
+        chosen: list[Any] = []
+        dimension = 0
         for i, (begin, end, stride) in enumerate(zip(begins, ends, strides, strict=True)):
-            bit, size = 1 << i, x.shape[i]
+            bit = 1 << i
+            if masks["ellipsis"] & bit:
+                if Ellipsis in chosen:
+                    raise node.fail("there is more than one ellipsis")
+                chosen.append(Ellipsis)
+                dimension += len(x.shape) - (count - added)
+                continue
+            if masks["new_axis"] & bit:
+                chosen.append(None)
+                continue
+            size = x.shape[dimension]
+            dimension += 1
             if stride == 0:
                 raise node.fail(f"the stride of axis {i} is 0")
             if masks["shrink_axis"] & bit:

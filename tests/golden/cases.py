@@ -301,6 +301,7 @@ def arg_extreme(b: Builder, kind: str, dtype: str) -> Graph:
     return b.graph()
 
 
+@case(kind=("ELU",), dtype=("int8",))
 @case(kind=("LOGISTIC", "TANH"), dtype=("int8", "uint8"))
 def table_function(b: Builder, kind: str, dtype: str) -> Graph:
     shape = (4, 256)
@@ -695,3 +696,64 @@ def lstm(b: Builder, dtype: str) -> Graph:
     b.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", ends, (y,), **options)
     b.operators[-1] = replace(b.operators[-1], intermediates=(*gates, hidden))
     return b.graph()
+
+
+@case(dtype=("int8", "uint8", "float32", "int32"))
+def tile(b: Builder, dtype: str) -> Graph:
+    shape, counts = b.rng.integers(1, 5, 3), b.rng.integers(1, 4, 3).astype(np.int32)
+    return same(b, "TILE", dtype, shape.tolist(), (shape * counts).tolist(), counts)
+
+
+@case(dtype=("int8", "uint8", "float32", "int32"))
+def broadcast_to(b: Builder, dtype: str) -> Graph:
+    small = np.where(b.rng.random(3) < 0.5, 1, b.rng.integers(1, 5, 3))
+    large = np.where(small == 1, b.rng.integers(1, 5, 3), small).astype(np.int32)
+    return same(b, "BROADCAST_TO", dtype, small.tolist(), large.tolist(), large)
+
+
+@case(dtype=("int8", "float32", "int32"))
+def reverse(b: Builder, dtype: str) -> Graph:
+    shape = b.rng.integers(1, 5, 3).tolist()
+    return same(b, "REVERSE_V2", dtype, shape, shape, np.array([b.rng.integers(0, 3)], np.int32))
+
+
+@case(kind=("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"), dtype=("int8", "float32", "int32"))
+def comparison(b: Builder, kind: str, dtype: str) -> Graph:
+    s1, s2 = broadcasting_shapes(b)
+    scale, zero = (None, 0) if dtype != "int8" else (b.scale(), b.zero_point(dtype))
+    x1, x2 = b.input(s1, dtype, scale, zero), b.input(s2, dtype, scale, zero)
+    b.operator(kind, (x1, x2), (b.tensor(np.broadcast_shapes(s1, s2), np.bool_),))
+    return b.graph()
+
+
+@case(kind=("LOGICAL_AND", "LOGICAL_OR"))
+def logical(b: Builder, kind: str) -> Graph:
+    s1, s2 = broadcasting_shapes(b)
+    x1, x2 = b.input(s1, np.bool_), b.input(s2, np.bool_)
+    b.operator(kind, (x1, x2), (b.tensor(np.broadcast_shapes(s1, s2), np.bool_),))
+    return b.graph()
+
+
+@case(kind=("SELECT", "SELECT_V2"), dtype=("int8", "float32", "int32"))
+def select(b: Builder, kind: str, dtype: str) -> Graph:
+    shape = tuple(int(v) for v in b.rng.integers(1, 5, 3))
+    rows = kind == "SELECT" and b.rng.random() < 0.5
+    scale, zero = (None, 0) if dtype != "int8" else (b.scale(), b.zero_point(dtype))
+    condition = b.input(shape[:1] if rows else shape, np.bool_)
+    x1, x2 = b.input(shape, dtype, scale, zero), b.input(shape, dtype, scale, zero)
+    b.operator(kind, (condition, x1, x2), (b.tensor(shape, dtype, scale, zero),))
+    return b.graph()
+
+
+@case(dtype=("int8", "float32"))
+def masked_slice(b: Builder, dtype: str) -> Graph:
+    """STRIDED_SLICE with a new axis or an ellipsis."""
+    shape = tuple(int(v) for v in b.rng.integers(2, 6, 3))
+    place = int(b.rng.integers(0, 3))
+    ellipsis = bool(b.rng.random() < 0.5)
+    begin, end, stride = (np.array(v, np.int32) for v in ([0, 1, 0], [2, 2, 2], [1, 1, 1]))
+    parts: list[Any] = [slice(int(s), int(e)) for s, e in zip(begin, end, strict=True)]
+    parts[place] = Ellipsis if ellipsis else None
+    result = np.zeros(shape, np.int8)[tuple(parts)].shape
+    masks = {"ellipsis_mask": 1 << place} if ellipsis else {"new_axis_mask": 1 << place}
+    return same(b, "STRIDED_SLICE", dtype, shape, result, begin, end, stride, **masks)
