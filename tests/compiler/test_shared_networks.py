@@ -11,43 +11,23 @@ from eightfold.compiler import HostStep, MachineStep, compile
 from eightfold.golden.reader import read
 from eightfold.hw.config import Config
 
-from ..conftest import shared_models
+from ..conftest import SHARED_NETWORKS, shared_models
+from ..golden.models import random_inputs
 from .checker import violations
 from .networks import mismatches
-
-NETWORKS = (
-    "ad01_int8",
-    "kws_ref_model",
-    "micro_speech_quantized",
-    "mobilenet_v1_0.25_128_uint8",
-    "mobilenet_v1_1.0_224_uint8",
-    "mobilenet_v2_0.35_160_int8",
-    "person_detection_yolo",
-    "pretrainedResnet_quant",
-    "vad_streaming",
-    "vww96_q",
-    "vww_96_int8",
-)
 
 
 def _compare(name: str, config: Config) -> None:
     graph = read(shared_models() / f"{name}.tflite")
     program = compile(graph, config)
     host = {graph.operators[step.operator].kind for step in program.steps if isinstance(step, HostStep)}
-    assert not host & {"CONV_2D", "FULLY_CONNECTED"}
-    random = np.random.default_rng(7)
-    inputs = [
-        random.integers(0, 256, tensor.shape).astype(np.uint8).view(tensor.dtype)
-        if tensor.dtype.itemsize == 1
-        else random.random(tensor.shape).astype(tensor.dtype)
-        for tensor in graph.inputs
-    ]
-    wrong = mismatches(program, inputs, Random(7))
+    assert not host & {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+    wrong = mismatches(program, random_inputs(graph, np.random.default_rng(7)), Random(7))
     assert wrong
     assert not any(wrong.values()), wrong
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_on_16x16(name: str) -> None:
     _compare(name, Config.named("16x16"))
 

@@ -9,26 +9,12 @@ from eightfold.golden import reader
 from eightfold.golden.numerics import Profile
 from eightfold.golden.runtime import Session, run, run_operator
 
-from ..conftest import shared_models
+from ..conftest import SHARED_NETWORKS, shared_models
 from .models import random_inputs
 from .oracle import LiteRT, Vectors, digest
 
-NETWORKS = [
-    "ad01_int8",
-    "kws_ref_model",
-    "micro_speech_quantized",
-    "mobilenet_v1_0.25_128_uint8",
-    "mobilenet_v1_1.0_224_uint8",
-    "mobilenet_v2_0.35_160_int8",
-    "person_detection_yolo",
-    "pretrainedResnet_quant",
-    "vad_streaming",
-    "vww96_q",
-    "vww_96_int8",
-]
 
-
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_every_output_equals_the_stored_vectors(name: str) -> None:
     graph = reader.read(shared_models() / f"{name}.tflite")
     vectors = Vectors(shared_models() / "vectors" / f"{name}.npz")
@@ -39,7 +25,7 @@ def test_every_output_equals_the_stored_vectors(name: str) -> None:
             assert np.array_equal(got, expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_every_intermediate_tensor_equals_the_stored_checksum(name: str) -> None:
     graph = reader.read(shared_models() / f"{name}.tflite")
     vectors = Vectors(shared_models() / "vectors" / f"{name}.npz")
@@ -54,7 +40,7 @@ def test_every_intermediate_tensor_equals_the_stored_checksum(name: str) -> None
 
 
 @pytest.mark.parametrize("profile", ["tflm", "litert-opt", "xnnpack"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_every_intermediate_tensor_equals_the_live_kernels(name: str, profile: str) -> None:
     path = shared_models() / f"{name}.tflite"
     graph, oracle = reader.read(path), LiteRT(path.read_bytes(), profile)
@@ -67,7 +53,7 @@ def test_every_intermediate_tensor_equals_the_live_kernels(name: str, profile: s
                 assert np.array_equal(execution.tensors[index], oracle.tensor(index)), (operator.index, operator.kind)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_outputs_of_later_reference_kernels(name: str) -> None:
     path = shared_models() / "vectors" / f"{name}.litert-ref.npz"
     if not path.is_file():

@@ -19,7 +19,7 @@ from eightfold.golden.reader import read
 from eightfold.golden.versions import operator_version
 from eightfold.golden.writer import save, write
 
-from ..conftest import shared_models
+from ..conftest import SHARED_NETWORKS, shared_models
 
 
 def affine(scale: float | Sequence[float], zero_point: int = 0, axis: int = 0) -> Quantization:
@@ -183,22 +183,7 @@ def assert_same(a: Graph, b: Graph) -> None:
     assert facts(a) == facts(b)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ad01_int8",
-        "kws_ref_model",
-        "micro_speech_quantized",
-        "mobilenet_v1_0.25_128_uint8",
-        "mobilenet_v1_1.0_224_uint8",
-        "mobilenet_v2_0.35_160_int8",
-        "person_detection_yolo",
-        "pretrainedResnet_quant",
-        "vad_streaming",
-        "vww96_q",
-        "vww_96_int8",
-    ],
-)
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
 def test_a_published_network_that_is_written_reads_the_same(name: str) -> None:
     graph = read(shared_models() / f"{name}.tflite")
     data = write(graph)

@@ -17,7 +17,7 @@ from eightfold.hw.config import Config
 from eightfold.sim.errors import SettingError
 from eightfold.sim.interpreted import InterpretedMachine
 from eightfold.sim.machine import Activity, Tick, Watch
-from eightfold.sim.simulation import Progress, Simulation, run
+from eightfold.sim.simulation import BACKENDS, Progress, Simulation, run
 
 from ..compiler.networks import Builder
 from ..conftest import shared_models
@@ -149,7 +149,7 @@ def test_inputs_that_do_not_fit_are_refused(digits: Program, inputs: object, mes
 
 
 def test_unknown_backends_and_impossible_waveforms_are_refused(digits: Program) -> None:
-    with pytest.raises(SettingError, match="backend is 'verilator2'; one of icarus, commands, golden"):
+    with pytest.raises(SettingError, match=f"backend is 'verilator2'; one of {', '.join(BACKENDS)} was expected"):
         Simulation(digits, "verilator2")
     with pytest.raises(SettingError, match="the backend golden has no waveforms"):
         Simulation(digits, "golden", waves="x.vcd")
