@@ -52,7 +52,10 @@ class Clock:
 
 
 def execute_cycles(command: Execute, config: Config) -> int:
-    """Cycles for which a command keeps the array: a pass takes as long as its vectors, or as its rows of weights."""
+    """Cycles for which a command keeps the array, or nearly so.
+
+    A pass takes as long as its vectors or as the rows that move in meanwhile; a depthwise one as long as both together.
+    """
     passes = command.kernel_rows * command.kernel_columns * command.runs
     if command.mode == Mode.DEPTHWISE:
         return command.blocks * passes * (command.pixels + config.rows)

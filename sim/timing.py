@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..compiler.timing import execute_cycles
 from ..hw.commands import Command, Execute, Load, Store
 from ..hw.config import Config
 
@@ -14,8 +15,7 @@ def rough_cycles(command: Command, config: Config) -> int:
     """About the cycles that a command keeps its engine busy."""
     match command:
         case Execute():
-            passes = command.blocks * command.kernel_rows * command.kernel_columns * command.runs
-            return passes * max(command.pixels, config.rows) + 2 * config.rows
+            return execute_cycles(command, config) + 2 * config.rows
         case Load() | Store():
             return command.length // config.bus_bytes + 1
     return 1
