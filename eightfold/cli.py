@@ -35,13 +35,27 @@ app = typer.Typer(
 )
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="The network.", show_default=False)]
+ProgramArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL.tflite", help="The network, or a compiled .efp file.", show_default=False)
+]
+InputsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="FILE.npy|random:SEED",
+        help="An input, in the network's type and shape; once per input of the network.",
+        show_default="random:0",
+    ),
+]
 ConfigOption = Annotated[
     str, typer.Option("--config", metavar="NAME|FILE.toml", help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.")
 ]
 ProfileOption = Annotated[
     str, typer.Option("--profile", help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.")
 ]
-
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON; - is stdout.")
+]
 TraceOption = Annotated[
     Path | None,
     typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing."),
@@ -71,18 +85,8 @@ def _root(
 
 @app.command()
 def run(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL.tflite", help="The network, or a compiled .efp file.", show_default=False)
-    ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="FILE.npy|random:SEED",
-            help="An input, in the network's type and shape; once per input of the network.",
-            show_default="random:0",
-        ),
-    ] = None,
+    model: ProgramArgument,
+    inputs: InputsOption = None,
     backend: Annotated[
         str,
         typer.Option(
@@ -92,9 +96,7 @@ def run(
     ] = "icarus",
     config: ConfigOption = "16x16",
     profile: ProfileOption = "tflm",
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
     waves: Annotated[Path | None, typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms.")] = None,
@@ -132,7 +134,7 @@ def run(
             Simulation(program, backend, **settings) as simulation,
         ):
             result = simulation.run(values, progress=report)
-        text = json.dumps(result.to_json(), indent=2) + "\n"
+        text = _json(result.to_json())
         if json_part is not None:
             json_part.write_text(text, encoding="utf-8")
         if dump_part is not None:
@@ -154,9 +156,7 @@ def run(
 @app.command()
 def inspect(
     model: ModelArgument,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Show what is in a network: operators, tensors, quantization, MACs, weight bytes."""
     from .golden.reader import read
@@ -164,13 +164,7 @@ def inspect(
     from .reports.inspection import inspection_report
 
     inspection = facts(read(model))
-    text = json.dumps(inspection.to_json(), indent=2) + "\n"
-    if json_file == "-":
-        typer.echo(text, nl=False)
-    elif json_file is not None:
-        _write(Path(json_file), text)
-    else:
-        _show(inspection_report(inspection))
+    _deliver(inspection.to_json(), json_file, inspection_report(inspection))
 
 
 @app.command()
@@ -179,24 +173,14 @@ def compare(
     profiles: Annotated[
         str, typer.Option(metavar="A,B", help="Whose arithmetic: two profiles, or one beside --oracle or --dump.")
     ] = "tflm",
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="FILE.npy|random:SEED",
-            help="An input, in the network's type and shape; once per input of the network.",
-            show_default="random:0",
-        ),
-    ] = None,
+    inputs: InputsOption = None,
     oracle: Annotated[
         str | None, typer.Option(metavar="litert", help="Compare with LiteRT, where it is installed.")
     ] = None,
     dump: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Compare with the tensors that `run --dump` wrote.")
     ] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the comparison as JSON; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Show where two computations of a network part: two profiles, golden and LiteRT, golden and a run of the RTL."""
     from .golden.compare import compare_profiles, compare_with
@@ -224,26 +208,16 @@ def compare(
         comparison = compare_with(graph, values, chosen[0], _dumped(dump), name=str(dump))
     else:
         comparison = compare_profiles(graph, values, chosen[0], chosen[1])
-    text = json.dumps(comparison_json(graph.name, comparison), indent=2) + "\n"
-    if json_file == "-":
-        typer.echo(text, nl=False)
-    elif json_file is not None:
-        _write(Path(json_file), text)
-    else:
-        _show(comparison_report(graph.name, comparison))
+    _deliver(comparison_json(graph.name, comparison), json_file, comparison_report(graph.name, comparison))
 
 
 @app.command("profile")
 def profile_command(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL.tflite", help="The network, or a compiled .efp file.", show_default=False)
-    ],
+    model: ProgramArgument,
     config: ConfigOption = "16x16",
     profile: ProfileOption = "tflm",
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write the profile as JSON; - is stdout.")
-    ] = None,
+    json_file: JsonOption = None,
     trace: TraceOption = None,
 ) -> None:
     """Show what a network costs on a machine, in the RTL's own cycles, without running it."""
@@ -255,13 +229,7 @@ def profile_command(
     if trace is not None:
         with replacing(trace) as part:
             _write_trace(part, program, cycles.runs())
-    text = json.dumps(cycles.to_json(), indent=2) + "\n"
-    if json_file == "-":
-        typer.echo(text, nl=False)
-    elif json_file is not None:
-        _write(Path(json_file), text)
-    else:
-        _show(profile_report(cycles))
+    _deliver(cycles.to_json(), json_file, profile_report(cycles))
 
 
 @app.command()
@@ -317,7 +285,7 @@ def demo(
         demonstration = demonstrate(_config(config), images, report)
     target = folder(out)
     with replacing(target / "demo.json") as part:
-        part.write_text(json.dumps(demonstration.to_json(), indent=2) + "\n", encoding="utf-8")
+        part.write_text(_json(demonstration.to_json()), encoding="utf-8")
     with replacing(target / "layers.png") as part:
         from .reports.figure import save_figure
 
@@ -410,6 +378,20 @@ def _progress(title: str) -> Iterator[Report]:
             bar.update(task, completed=state.fraction, cycles=state.cycles)
 
         yield report
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _deliver(value: dict[str, Any], json_file: str | None, report: RenderableType) -> None:
+    """Writes the value as JSON where that was asked for; else shows the report."""
+    if json_file == "-":
+        typer.echo(_json(value), nl=False)
+    elif json_file is not None:
+        _write(Path(json_file), _json(value))
+    else:
+        _show(report)
 
 
 def _show(report: RenderableType) -> None:
