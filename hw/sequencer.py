@@ -1,6 +1,6 @@
 """The sequencer: decides, cycle by cycle, what enters the execute engine's pipeline."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -27,9 +27,28 @@ _AT_LEAST_ONE = (
     "every_column",
 )
 
-DEPTHWISE_TAIL = PARAMETER_ROWS + 1
+_DEPTHWISE_TAIL = PARAMETER_ROWS + 1
 """The fewest slots from the last vector of a depthwise pass that finishes to the next pass, whose parameters must not
 arrive while those of this one are still to be taken."""
+
+
+class PassSlots(NamedTuple):
+    """How many slots a pass has: as many as it streams vectors, but at least `least`, and `tail` more."""
+
+    least: int
+    tail: int
+
+
+def pass_slots(config: Config, *, depthwise: bool, finish: bool) -> PassSlots:
+    """The slots of a pass, in which the weights of the next and, if it finishes, its block's parameters move in.
+
+    The north path cannot carry data and weights at once: a depthwise pass ends before they move in.
+    """
+    if depthwise and finish:
+        return PassSlots(PARAMETER_ROWS, max(config.rows, _DEPTHWISE_TAIL))
+    if depthwise:
+        return PassSlots(0, config.rows)
+    return PassSlots(config.rows + (PARAMETER_ROWS if finish else 0), 0)
 
 
 def accumulate_layout(config: Config) -> data.StructLayout:
@@ -265,30 +284,26 @@ class Sequencer(wiring.Component):
                 ]
 
     def _elaborate_passes(self, m: Module) -> None:
-        """A pass has a slot for each pixel, and enough for the rows that must move in meanwhile."""
+        """Starts passes, and counts their slots and vectors."""
         config, front = self._config, self._front
         last = (self._runs_left == 0) & (self._kernel_columns_left == 0) & (self._kernel_rows_left == 0)
         finish = self._finishing
         m.d.comb += finish.eq(last & front.finish)
         m.d.sync += self._first_slot.eq(self._start_pass)
-        depthwise = front.mode == Mode.DEPTHWISE
 
-        def at_least(slots: int) -> Value:
-            return Mux(front.pixels > slots, front.pixels, slots)
+        def slots(*, finish: bool) -> Value:
+            counts = []
+            for depthwise in (True, False):
+                least, tail = pass_slots(config, depthwise=depthwise, finish=finish)
+                counts.append((Mux(front.pixels > least, front.pixels, least) if least else front.pixels) + tail)
+            return Mux(front.mode == Mode.DEPTHWISE, *counts)
 
-        # The north path cannot carry data and the next weights at once: a depthwise pass ends before they move in.
-        slots = Mux(depthwise, front.pixels + config.rows, at_least(config.rows))
-        slots_finish = Mux(
-            depthwise,
-            at_least(PARAMETER_ROWS) + max(config.rows, DEPTHWISE_TAIL),
-            at_least(config.rows + PARAMETER_ROWS),
-        )
         with m.If(self._start_pass):
             m.d.sync += [
                 self._pass.eq(front),
                 self._streaming.eq(1),
                 self._final.eq(last & (self._blocks_left == 0)),
-                self._slots_left.eq(Mux(finish, slots_finish, slots)),
+                self._slots_left.eq(Mux(finish, slots(finish=True), slots(finish=False))),
                 self._pixels_left.eq(front.pixels),
                 self._finish.eq(finish),
                 self._first.eq(self._upcoming_first),

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 
 from ...hw import queue
-from ...hw.commands import PARAMETER_ROWS, Execute, Mode, Opcode
+from ...hw.commands import Execute, Mode, Opcode
 from ...hw.config import Config
 from ...hw.execute import Pipeline
-from ...hw.sequencer import DEPTHWISE_TAIL
+from ...hw.sequencer import pass_slots
 from .agenda import Agenda, Phase
 from .engine import Engine, covered
 from .scratchpad import Accesses, Scratchpad
@@ -49,13 +49,12 @@ class Passes:
     @classmethod
     def of(cls, command: Execute, config: Config) -> Passes:
         """The passes of a command."""
-        vectors, rows = command.pixels, config.rows
-        if command.mode == Mode.DEPTHWISE:
-            slots = vectors + rows
-            finishing = max(vectors, PARAMETER_ROWS) + max(rows, DEPTHWISE_TAIL)
-        else:
-            slots = max(vectors, rows)
-            finishing = max(vectors, rows + PARAMETER_ROWS)
+        vectors = command.pixels
+
+        def slots(*, finish: bool) -> int:
+            least, tail = pass_slots(config, depthwise=command.mode == Mode.DEPTHWISE, finish=finish)
+            return max(vectors, least) + tail
+
         pattern = _pattern(
             vectors,
             columns=command.columns,
@@ -69,8 +68,8 @@ class Passes:
             vectors=vectors,
             pixels=sum(pattern),
             pattern=None if all(pattern) else pattern,
-            slots=slots,
-            last_slots=finishing if command.finish else slots,
+            slots=slots(finish=False),
+            last_slots=slots(finish=bool(command.finish)),
         )
 
     @property
