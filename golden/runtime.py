@@ -197,6 +197,9 @@ class Session:
             if keep == "outputs":
                 for index in self._last_readers[number][operator.index]:
                     del tensors[index]
+        if keep == "all":
+            # The next call changes states where they are.
+            tensors |= {t.index: tensors[t.index].copy() for t in subgraph.tensors if t.variable}
         return tensors if keep == "all" else {index: tensors[index] for index in subgraph.outputs}
 
     def _evaluate(self, number: int, operator: Operator, inputs: Sequence[Array | None]) -> Evaluate:

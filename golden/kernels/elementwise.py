@@ -183,8 +183,8 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
 
 @kernel("MINIMUM", "MAXIMUM")
 def extreme(node: Node) -> Evaluate:
-    """The lesser or the greater of two; all tensors share their quantization."""
+    """The lesser or the greater of two quantized values, as they are."""
     _check_types(node)
-    node.expect_same_quantization(node.output, node.input(0), node.input(1))
+    node.expect_same_type(node.output, node.input(0), node.input(1))
     function = np.minimum if node.operator.kind == "MINIMUM" else np.maximum
     return lambda a, b: (function(a, b),)

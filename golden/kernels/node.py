@@ -171,8 +171,13 @@ class Node:
             raise self.fail(f"the axis is {number}; there are {rank} dimensions")
         return number % rank
 
+    def expect_same_type(self, *tensors: Tensor) -> None:
+        """Refuse tensors of different types, for operators that only move data."""
+        for tensor in tensors[1:]:
+            self.expect_type(tensor, tensors[0].dtype.name)
+
     def expect_same_quantization(self, *tensors: Tensor) -> None:
-        """Refuse tensors that are quantized differently, for operators that only move data."""
+        """Refuse tensors that are quantized differently, where the runtimes do."""
         first, *others = tensors
         for other in others:
             self.expect_type(other, first.dtype.name)

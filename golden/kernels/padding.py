@@ -21,7 +21,7 @@ def _widths(node: Node, paddings: Array) -> list[tuple[int, int]]:
 def pad(node: Node) -> Evaluate:
     """A constant border: the real number 0, or for PADV2 a third input."""
     x, output = node.input(0), node.output
-    node.expect_same_quantization(x, output)
+    node.expect_same_type(x, output)
     node.expect_integers(1)
     zero = 0
     if x.dtype.kind in "iu" and output.quantization is not None:
@@ -45,7 +45,7 @@ def pad(node: Node) -> Evaluate:
 def mirror_pad(node: Node) -> Evaluate:
     """A border that mirrors the image, with (SYMMETRIC) or without (REFLECT) the outermost pixels."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     mode = node.option("mode")
     widths = _widths(node, node.constant(1))
     least = 0 if mode == "SYMMETRIC" else 1

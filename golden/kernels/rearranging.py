@@ -13,7 +13,7 @@ from .node import Array, Evaluate, Node, kernel
 def transpose(node: Node) -> Evaluate:
     """Reorders the dimensions as the second input says."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     order = tuple(node.axis(a, len(x.shape)) for a in node.integers(1))
     if sorted(order) != list(range(len(x.shape))):
         raise node.fail(f"the permutation {list(order)} does not fit {len(x.shape)} dimensions")
@@ -25,7 +25,7 @@ def _block_size(node: Node) -> int:
     size = int(node.option("block_size"))
     if size < 1 or len(node.input(0).shape) != 4:
         raise node.fail(f"block_size is {size} for the shape {list(node.input(0).shape)}")
-    node.expect_same_quantization(node.input(0), node.output)
+    node.expect_same_type(node.input(0), node.output)
     return size
 
 

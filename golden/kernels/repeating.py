@@ -11,7 +11,7 @@ from .node import Array, Evaluate, Node, Shape, kernel
 def tile(node: Node) -> Evaluate:
     """Repeats along each dimension as often as the second input says."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     counts = node.integers(1)
     if len(counts) != len(x.shape) or min(counts, default=1) < 0:
         raise node.fail(f"the multiples {list(counts)} do not fit the shape {list(x.shape)}")
@@ -23,7 +23,7 @@ def tile(node: Node) -> Evaluate:
 def broadcast_to(node: Node) -> Evaluate:
     """Repeats dimensions of size 1 up to a shape."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     node.expect_integers(1)
 
     def checked(shape: Shape) -> Shape:
@@ -49,7 +49,7 @@ def _broadcasts(small: Shape, large: Shape) -> bool:
 def fill(node: Node) -> Evaluate:
     """A tensor of a shape, full of one value."""
     node.expect_integers(0)
-    node.expect_same_quantization(node.input(1), node.output)
+    node.expect_same_type(node.input(1), node.output)
 
     def evaluate(shape: Array, value: Array) -> tuple[Array]:
         wanted = tuple(shape.reshape(-1).tolist())
@@ -74,7 +74,7 @@ def zeros_like(node: Node) -> Evaluate:
 def reverse(node: Node) -> Evaluate:
     """Turns an axis around."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     axes = tuple(node.axis(a, len(x.shape)) for a in node.integers(1))
     node.expect_shape(x.shape)
     return lambda x, _: (np.ascontiguousarray(np.flip(x, axes)),)

@@ -12,7 +12,7 @@ from .node import Array, Evaluate, Node, kernel
 def _sizes(node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
     """Height and width of the input and of the output."""
     x = node.input(0)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     wanted = node.integers(1)
     if len(x.shape) != 4 or len(wanted) != 2 or min(*wanted, *x.shape[1:3]) < 1:
         raise node.fail(f"an image of the shape {list(x.shape)} cannot take the size {list(wanted)}")

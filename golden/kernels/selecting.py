@@ -56,7 +56,7 @@ def select(node: Node) -> Evaluate:
     """The second input where the first is true, else the third. SELECT takes a condition per row, too."""
     condition, a, b = (node.input(i) for i in range(3))
     node.expect_type(condition, "bool")
-    node.expect_same_quantization(node.output, a, b)
+    node.expect_same_type(node.output, a, b)
     rows = node.operator.kind == "SELECT" and len(condition.shape) == 1 and len(a.shape) > 1
     shown = condition.shape + (1,) * (len(a.shape) - 1) if rows else condition.shape
     try:

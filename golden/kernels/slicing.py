@@ -112,7 +112,7 @@ def split_v(node: Node) -> Evaluate:
 
 def _split(node: Node, position: int, axis: int, sizes: list[int]) -> Evaluate:
     x = node.input(position)
-    node.expect_same_quantization(x, *node.outputs)
+    node.expect_same_type(x, *node.outputs)
     for i, size in enumerate(sizes):
         node.expect_shape((*x.shape[:axis], size, *x.shape[axis + 1 :]), i)
     cuts = np.cumsum(sizes)[:-1].tolist()
@@ -130,7 +130,7 @@ def unpack(node: Node) -> Evaluate:
     axis = node.axis(node.option("axis"), len(x.shape))
     if x.shape[axis] != len(node.outputs):
         raise node.fail(f"axis {axis} of {list(x.shape)} does not give {len(node.outputs)} outputs")
-    node.expect_same_quantization(x, *node.outputs)
+    node.expect_same_type(x, *node.outputs)
     for i in range(len(node.outputs)):
         node.expect_shape((*x.shape[:axis], *x.shape[axis + 1 :]), i)
     return lambda x: tuple(np.moveaxis(x, axis, 0))
@@ -140,7 +140,7 @@ def unpack(node: Node) -> Evaluate:
 def gather(node: Node) -> Evaluate:
     """The slices along an axis that the second input lists; the leading `batch_dims` are gathered one by one."""
     x, indices = node.input(0), node.input(1)
-    node.expect_same_quantization(x, node.output)
+    node.expect_same_type(x, node.output)
     node.expect_type(indices, "int16", "int32", "int64")
     axis = node.axis(node.option("axis"), len(x.shape))
     batch = node.axis(node.option("batch_dims"), len(indices.shape) + 1)

@@ -60,6 +60,8 @@ def weights(b: Builder, shape: tuple[int, ...], dtype: str, axis: int) -> int:
     if dtype == "uint8":
         return b.random(shape, "uint8", b.scale(0.001, 0.02), int(b.rng.integers(0, 256)))
     data = b.rng.integers(-127, 128, shape).astype(np.int8)
+    if b.rng.random() < 0.25:
+        return b.constant(data, b.scale(0.001, 0.02), axis=axis)
     scales = [b.scale(0.001, 0.02) for _ in range(shape[axis])]
     return b.constant(data, scales, axis=axis)
 
