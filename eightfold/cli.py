@@ -6,7 +6,9 @@ Errors that a user can mend are one line on stderr and exit status 2; what goes 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -431,10 +433,30 @@ def _mendable(error: Exception) -> bool:
     return isinstance(error, (*inputs, CompileError, ProgramError, MachineError, SimulatorError, InterpreterError))
 
 
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Lets what was begun be cleared away when the process is asked to end, as an interrupt does."""
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        asked = []  # where signals are the caller's
+    for number in asked:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in asked:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The `eightfold` command; returns its exit status."""
     try:
-        status = app(arguments, prog_name="eightfold", standalone_mode=False)
+        with _orderly_end():
+            status = app(arguments, prog_name="eightfold", standalone_mode=False)
     except Exception as error:
         if hasattr(error, "format_message"):  # what typer finds wrong with the command line itself
             message = error.format_message()

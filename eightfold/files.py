@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Itera
     Parameters
     ----------
     path
-        The file to come. It is known at once whether its folder can be written.
+        The file to come. It is known at once whether its folder can be written. A link stays a link to it; a device or
+        a pipe stays what it is, and receives the bytes at the end.
     keep_on
         Errors after which what was written, if anything, is still worth keeping. After any other nothing is left.
 
@@ -32,7 +34,8 @@ def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Itera
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        place = tempfile.gettempdir() if _special(path) else os.path.dirname(os.path.realpath(path))
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=place)
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
@@ -49,12 +52,21 @@ def replacing(path: Path, *, keep_on: tuple[type[Exception], ...] = ()) -> Itera
         part.unlink(missing_ok=True)
 
 
+def _special(path: Path) -> bool:
+    """Whether it is a device or a pipe, such as /dev/null, and no file that another could replace."""
+    return path.exists() and not path.is_file()
+
+
 def _finish(part: Path, path: Path) -> None:
     try:
+        if _special(path):
+            with part.open("rb") as source, path.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+            return
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o666 & ~mask)  # as if it had been opened in the usual way
-        part.replace(path)
+        part.replace(os.path.realpath(path))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -73,6 +73,8 @@ class Config:
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(f"{field.name} must be an integer, not {value!r}")
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise ConfigError(f"name must be a line of text, not {self.name!r}")
         self._within("rows", 4, 64)
         self._within("columns", 2, 64)
         self._within("multiplier_stages", 1, 2)
@@ -160,7 +162,7 @@ class Config:
         """The configuration of that name; see `NAMED`."""
         try:
             return NAMED[name]
-        except KeyError:
+        except (KeyError, TypeError):  # a TOML file's `base` may be a list
             raise ConfigError(f"no configuration is named {name!r}; there are {', '.join(NAMED)}") from None
 
     @classmethod
@@ -193,7 +195,8 @@ class Config:
             raise ConfigError(f"unknown parameter {unknown[0]!r}; there are {', '.join(sorted(known))}")
         if "rounding" in table:
             names = {rounding.value: rounding for rounding in FIXED_POINT}
-            table = {**table, "rounding": names.get(table["rounding"], table["rounding"])}
+            value = table["rounding"]
+            table = {**table, "rounding": names.get(value, value) if isinstance(value, str) else value}
         return dataclasses.replace(base, **table)
 
     def as_dict(self) -> dict[str, Any]:

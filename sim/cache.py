@@ -22,7 +22,10 @@ _ABANDONED_SECONDS = 86_400
 
 def cache_folder() -> Path:
     """Where the user's caches are: `$XDG_CACHE_HOME/eightfold`, or `~/.cache/eightfold`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eightfold"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "eightfold"
+    except RuntimeError:  # a user without an entry in the system's list, as containers have them
+        raise SimulatorError("there is no home folder for the cache: set XDG_CACHE_HOME to a folder") from None
 
 
 def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path:

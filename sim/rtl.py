@@ -21,6 +21,8 @@ from .timing import longest_silence
 DEFAULT_LATENCY = 20
 """Cycles from the acceptance of a read burst to its first beat, and from a write's last beat to its response."""
 
+_LONGEST_LATENCY = 100_000
+_LONGEST_WATCH = 0x7FFFFFFF  # what the test bench counts to
 _NOWHERE = (0xFFFFFFFF, 0xFFFFFFFF)
 
 
@@ -34,8 +36,8 @@ class RtlMachine(ABC):
     memory_bytes
         Bytes of memory that are needed; there may be more.
     latency
-        Cycles from a burst's acceptance to its first read beat, or from its last write beat to its response; at least
-        1.
+        Cycles from a burst's acceptance to its first read beat, or from its last write beat to its response; 1 to
+        100,000.
     stalls
         The chance, 0 to 0.99, that a channel of the bus pauses in a cycle.
     seed
@@ -69,12 +71,12 @@ class RtlMachine(ABC):
         waves: Path | None = None,
         verilog: str | None = None,
     ) -> None:
-        if latency < 1:
-            raise SettingError(f"latency is {latency}; at least 1 cycle was expected")
+        if not 1 <= latency <= _LONGEST_LATENCY:
+            raise SettingError(f"latency is {latency}; 1 to {_LONGEST_LATENCY} cycles were expected")
         if not 0 <= stalls <= 0.99:
             raise SettingError(f"stalls is {stalls}; a chance from 0 to 0.99 was expected")
         if waves is not None and waves.suffix not in (".vcd", ".fst"):
-            raise SettingError(f"waves is {str(waves)!r}; a file that ends in .vcd or .fst was expected")
+            raise SettingError(f"the file for waves ends in {waves.suffix!r}; .vcd or .fst was expected")
         self.config = config
         self.latency = latency
         self.stalls = stalls
@@ -164,7 +166,7 @@ class RtlMachine(ABC):
             The simulation broke off, the machine broke the bus protocol, or no command completed for too long.
         """
         self._watch(watches)
-        watchdog = longest_silence(step.commands, self.config, self.latency, self.stalls)
+        watchdog = min(longest_silence(step.commands, self.config, self.latency, self.stalls), _LONGEST_WATCH)
         self.write_register("INTERRUPT_ENABLE", Interrupt.DONE | Interrupt.ERROR)
         self.write_register("PROGRAM_ADDRESS", step.stream.offset)
         self.write_register("PROGRAM_WORDS", sum(command.words() for command in step.commands))

@@ -157,9 +157,9 @@ class Simulation:
         if stalls and backend == "model":
             raise SettingError(f"stalls is {stalls}; the cycle model knows no bus that pauses")
         if waves is not None and not program.machine_operators:
-            raise SettingError(f"waves is {str(waves)!r}; nothing of {program.graph.name} runs on the machine")
+            raise SettingError(f"there are no waves to write: nothing of {program.graph.name} runs on the machine")
         if waves is not None and backend not in RTL:
-            raise SettingError(f"waves is {str(waves)!r}; the backend {backend} has no waveforms")
+            raise SettingError(f"there are no waves to write: the backend {backend} has no waveforms")
         self.program = program
         self.backend = backend if isinstance(backend, str) else backend.name
         self._latency, self._stalls, self._seed = latency, stalls, seed

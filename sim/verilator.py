@@ -49,7 +49,7 @@ class Verilator(RtlMachine):
 
     def _start(self, config: Config, memory_bytes: int, verilog: str | None, waves: Path | None) -> ConsoleProcess:
         if waves is not None and waves.suffix != ".vcd":
-            raise SettingError(f"waves is {str(waves)!r}; Verilator writes .vcd here, Icarus also .fst")
+            raise SettingError(f"the file for waves ends in {waves.suffix!r}; Verilator writes .vcd, Icarus also .fst")
         return ConsoleProcess(verilated_image(config, memory_bytes, verilog, waves is not None), waves)
 
 

@@ -226,7 +226,7 @@ def files() -> None:
         (["run", DIGITS, "--backend", "verilog"], "backend is 'verilog'; one of icarus"),
         (["run", DIGITS, "--latency", "0"], "latency is 0"),
         (["run", DIGITS, "--stalls", "2"], "stalls is 2.0"),
-        (["run", DIGITS, "--waves", "w.txt"], "a file that ends in .vcd or .fst"),
+        (["run", DIGITS, "--waves", "w.txt"], ".vcd or .fst was expected"),
         (["run", DIGITS, "--backend", "golden", "--waves", "w.vcd"], "the backend golden has no waveforms"),
         (["run", DIGITS, "--backend", "golden", "--json", "no/x.json"], "no/x.json cannot be written"),
         (["run", DIGITS, "--backend", "golden", "--dump", "no/x.npz"], "no/x.npz cannot be written"),
@@ -282,14 +282,15 @@ def test_the_installed_command_refuses_without_a_traceback() -> None:
     assert done.stderr == "eightfold: error: missing.tflite: cannot be read: No such file or directory\n"
 
 
-def test_an_interrupt_leaves_no_files() -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_an_interrupt_leaves_no_files(name: str, status: int) -> None:
     script = (
         "import os, signal, sys, threading, eightfold.cli\n"
         "from eightfold.sim.simulation import Simulation\n"
-        "Simulation.run = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT) or threading.Event().wait(5)\n"
+        f"Simulation.run = lambda *a, **k: os.kill(os.getpid(), signal.{name}) or threading.Event().wait(5)\n"
         f"sys.exit(eightfold.cli.main(['run', {DIGITS!r}, '--backend', 'golden', '--json', 'r.json']))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 130
+    assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert os.listdir() == []

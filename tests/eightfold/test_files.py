@@ -81,3 +81,29 @@ def test_folders_are_made_or_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
         folder(tmp_path / "file" / "x")
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with replacing(pipe) as part:
+            part.write_text("bytes")
+        assert os.read(reader, 100) == b"bytes"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
+    assert not part.exists()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/x")
+    for text in ("first", "second"):
+        with replacing(tmp_path / "link") as part:
+            part.write_text(text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there" / "x").read_text() == text
+    assert os.listdir(tmp_path / "there") == ["x"]

@@ -204,10 +204,10 @@ def test_waveforms_are_written(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latency": 0}, "latency is 0; at least 1"),
+        ({"latency": 0}, "latency is 0; 1 to 100000"),
         ({"stalls": 1.0}, "stalls is 1.0; a chance from 0 to 0.99"),
         ({"stalls": -0.1}, "stalls is -0.1"),
-        ({"waves": Path("waves.txt")}, "waves is 'waves.txt'; a file that ends in .vcd or .fst"),
+        ({"waves": Path("waves.txt")}, "the file for waves ends in '.txt'; .vcd or .fst was expected"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:

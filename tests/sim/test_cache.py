@@ -103,3 +103,13 @@ def test_what_killed_processes_left_is_removed_after_a_day(own_cache: Path) -> N
     os.utime(own_cache / "kind" / "making-old", (0, 0))
     entry = cached("kind", "key", "file", Maker())
     assert sorted(os.listdir(entry.parent)) == sorted([entry.name, "making-new"])
+
+
+def test_without_a_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SimulatorError, match="set XDG_CACHE_HOME"):
+        cache_folder()
