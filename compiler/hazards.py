@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..hw.commands import Opcode
 
-ENGINES = (Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE)
+ENGINES = tuple(Opcode)
 
 
 class Space(enum.Enum):

@@ -19,7 +19,6 @@ from .machine import Activity
 
 Event = dict[str, Any]
 
-_ENGINES = (Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE)
 _COUNTERS = {
     Opcode.LOAD: "read bytes per cycle",
     Opcode.EXECUTE: "array utilization",
@@ -81,13 +80,13 @@ def trace_events(program: Program, runs: Iterable[Run]) -> Iterator[Event]:
     """The events of a trace; parameters are those of `write_trace`."""
     name = f"{program.graph.name} on {program.config.name}"
     yield {"ph": "M", "name": "process_name", "pid": 0, "args": {"name": name}}
-    for engine in _ENGINES:
+    for engine in Opcode:
         track = {"ph": "M", "pid": 0, "tid": int(engine)}
         yield {**track, "name": "thread_name", "args": {"name": engine.name.lower()}}
         yield {**track, "name": "thread_sort_index", "args": {"sort_index": int(engine)}}
     begin = 0
     for run in runs:
-        for engine in _ENGINES:
+        for engine in Opcode:
             yield from _engine_events(program, run, engine, begin)
         begin += run.cycles
 
@@ -134,7 +133,7 @@ def _engine_events(program: Program, run: Run, engine: Opcode, begin: int) -> It
 
 def _ends(step: MachineStep, spans: Sequence[Span]) -> Mapping[Opcode, list[int]]:
     """When each engine's commands completed."""
-    ends: dict[Opcode, list[int]] = {engine: [] for engine in _ENGINES}
+    ends: dict[Opcode, list[int]] = {engine: [] for engine in Opcode}
     for command, span in zip(step.commands, spans, strict=True):
         ends[command.opcode].append(span.end)
     return ends
@@ -142,11 +141,7 @@ def _ends(step: MachineStep, spans: Sequence[Span]) -> Mapping[Opcode, list[int]
 
 def _cause(command: Command, start: int, ends: Mapping[Opcode, list[int]]) -> Opcode | None:
     """The engine whose completion let a command start, if it started at once."""
-    for engine in _ENGINES:
-        count = getattr(command, f"wait_{engine.name.lower()}", 0)
-        if count and ends[engine][count - 1] == start:
-            return engine
-    return None
+    return next((engine for engine, count in command.awaits.items() if ends[engine][count - 1] == start), None)
 
 
 def _amount(command: Command) -> dict[str, Any]:
