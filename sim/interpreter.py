@@ -215,6 +215,10 @@ class Interpreter:
         if not (address.min() >= 0 and address.max() < self.scratchpad.size):
             raise InterpreterError("writes outside the scratchpad")
         self.scratchpad.view(np.int8)[address] = output
+        self.wrote(address, accumulator)
+
+    def wrote(self, address: npt.NDArray[np.int64], accumulator: npt.NDArray[np.int32]) -> None:
+        """Called with the scratchpad addresses that a command has just written, and the accumulators behind them."""
 
 
 def _product(vectors: npt.NDArray[np.int8], weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

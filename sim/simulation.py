@@ -23,6 +23,7 @@ from ..golden.macs import macs
 from ..golden.runtime import Session, check_input
 from ..hw.commands import Opcode
 from .attribution import Cost, attribute
+from .divergence import Divergence, first_divergence
 from .errors import SettingError
 from .icarus import Icarus
 from .interpreted import InterpretedMachine
@@ -228,6 +229,20 @@ class Simulation:
                 runs.append(Run.of(step, activity))
             meter.finish(step, activity)
         return self._result(tensors, reference, costs, counters, tuple(runs))
+
+    def first_divergence(self, result: RunResult, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Divergence | None:
+        """Where the latest run went wrong first; None where it did not, or where no machine ran.
+
+        Parameters
+        ----------
+        result, inputs
+            Of that run.
+        """
+        if self._machine is None or result.bit_exact:
+            return None
+        reference = Session(self.program.graph, self.program.profile).run(_inputs(self.program, inputs)).tensors
+        memory = self._machine.read(0, self.program.memory.dram_bytes)
+        return first_divergence(self.program, result.tensors, reference, memory)
 
     def _run_machine(self, step: MachineStep, tensors: dict[int, Array], tick: Tick | None) -> Activity:
         """Runs a step and adds what it computed to the tensors."""

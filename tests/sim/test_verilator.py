@@ -65,6 +65,18 @@ def test_a_bus_error_is_the_machines_error(program: Program) -> None:
         Simulation(program, machine).run(image(program))
 
 
+def test_a_fault_in_the_machines_memory_is_found(program: Program) -> None:
+    with Verilator(program.config, memory_bytes=program.memory.dram_bytes) as machine:
+        simulation = Simulation(program, machine)
+        at = program.memory.weights.offset + 5
+        machine.write(at, bytes([machine.read(at, 1)[0] ^ 0x40]))
+        result = simulation.run(image(program))
+        found = simulation.first_divergence(result, image(program))
+    assert found is not None
+    assert found.actual == found.replayed != found.expected
+    assert f"written by command {found.command} (execute" in str(found)
+
+
 def test_it_writes_waveforms(program: Program, tmp_path: Path) -> None:
     waves = tmp_path / "machine.vcd"
     assert run(program, image(program), "verilator", waves=waves).bit_exact
