@@ -122,7 +122,7 @@ def run(
             f"a file that ends in {', '.join(_FIGURES)} and a backend with cycles, such as icarus, were expected"
         )
     program = _program(model, config, profile)
-    values = _inputs(program, inputs or [])
+    values = _inputs(program.graph, inputs or [])
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
         dump_part = stack.enter_context(replacing(dump)) if dump else None
@@ -203,7 +203,7 @@ def compare(
     if oracle not in (None, "litert"):
         raise UsageError(f"--oracle is {oracle!r}; litert was expected")
     graph = read(model)
-    values = _graph_inputs(graph, inputs or [])
+    values = _inputs(graph, inputs or [])
     if oracle is not None:
         other = LiteRT(model.read_bytes(), chosen[0]).run(graph, values)
         comparison = compare_with(
@@ -342,11 +342,7 @@ def _config(name: str) -> Config:
     return Config.from_toml(name) if name.endswith(".toml") else Config.named(name)
 
 
-def _inputs(program: Program, sources: list[str]) -> list[Any]:
-    return _graph_inputs(program.graph, sources)
-
-
-def _graph_inputs(graph: Graph, sources: list[str]) -> list[Any]:
+def _inputs(graph: Graph, sources: list[str]) -> list[Any]:
     from .inputs import random_input, read_input
 
     if not sources:

@@ -64,10 +64,12 @@ def test_the_configuration_example_is_one(tmp_path: Path) -> None:
 
 
 def test_links_lead_to_files() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
-    assert len(targets) > 10
-    for target in targets:
-        assert (ROOT / target).exists(), target
+    pages = [ROOT / "README.md", ROOT / "models" / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))]
+    files = [(page, link) for page, link in links if "://" not in link]
+    assert len(files) > 10
+    for page, link in files:
+        assert (page.parent / link).exists(), f"{page}: {link}"
 
 
 def test_the_commands_are_understood(capsys: pytest.CaptureFixture[str]) -> None:

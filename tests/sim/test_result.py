@@ -14,6 +14,7 @@ import pytest
 from eightfold.golden.numerics import Profile
 from eightfold.hw.config import Config
 from eightfold.sim.result import LayerResult, RunResult
+from eightfold.sim.simulation import BACKENDS
 
 RUN_TYPES: dict[str, tuple[type, ...]] = {
     "format": (str,),
@@ -94,10 +95,12 @@ def test_the_json_form_has_these_fields_of_these_types(timed: bool) -> None:
         assert layer["where"] in ("array", "host")
 
 
-def test_the_documentation_names_every_field() -> None:
+def test_the_documentation_names_every_field_backend_and_profile() -> None:
     text = (Path(__file__).parents[2] / "docs" / "run-json.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert documented == [*RUN_TYPES, *LAYER_TYPES]
+    assert all(f"`{backend}`" in text for backend in BACKENDS)
+    assert all(f"`{profile.value}`" in text for profile in Profile)
 
 
 def test_totals_come_from_the_hardware() -> None:
