@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from ..hw.registers import COUNTERS, REGISTERS, Control, ErrorCode, Interrupt, S
 from .errors import MachineError, SettingError, SimulatorError
 from .machine import Activity, Completion, Tick, Watch
 from .process import Operation, SimulationProcess
+from .standstill import standstill
 from .timing import longest_silence
 
 DEFAULT_LATENCY = 20
@@ -175,7 +176,8 @@ class RtlMachine(ABC):
         silent = self._process.request(Operation.AWAIT, set={"watchdog": watchdog}, tick=tick)
         counters = {name.lower(): self.read_register(name) for name in COUNTERS}
         if silent:
-            raise SimulatorError(f"no command completed for {watchdog} cycles: {_standstill(counters)}")
+            where = standstill(step.commands, self._last("completions"), self._last("starts"))
+            raise SimulatorError(f"no command completed for {watchdog} cycles: {where}")
         status = self.read_register("STATUS")
         self.write_register("INTERRUPT_STATUS", Interrupt.DONE | Interrupt.ERROR)
         if status & Status.ERROR:
@@ -217,15 +219,9 @@ class RtlMachine(ABC):
         lines = (self._process.folder / name).read_text(encoding="ascii").splitlines()
         return tuple(Completion(*map(int, line.split())) for line in lines)
 
+    def _last(self, name: str) -> Completion:
+        return (Completion(0, 0, 0, 0), *self._log(name))[-1]
+
     def _starts(self) -> tuple[Completion, ...]:
         # A number that is a sum may change twice in a cycle: the last is it.
         return tuple({change.cycle: change for change in self._log("starts")}.values())
-
-
-def _standstill(counters: Mapping[str, int]) -> str:
-    """Where the engines stand, in words."""
-    return ", ".join(
-        f"{engine} engine: {counters[f'{engine}_commands']} commands completed, busy for {counters[f'{engine}_busy']} "
-        f"cycles, waiting for others for {counters[f'{engine}_wait']}"
-        for engine in ("load", "execute", "store")
-    )
