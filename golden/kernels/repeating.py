@@ -76,5 +76,7 @@ def reverse(node: Node) -> Evaluate:
     x = node.input(0)
     node.expect_same_type(x, node.output)
     axes = tuple(node.axis(a, len(x.shape)) for a in node.integers(1))
+    if len(set(axes)) != len(axes):
+        raise node.fail(f"an axis is repeated in {list(node.integers(1))}")
     node.expect_shape(x.shape)
     return lambda x, _: (np.ascontiguousarray(np.flip(x, axes)),)
