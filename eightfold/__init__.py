@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .hw.config import Config, ConfigError
     from .hw.export import export
     from .sim.errors import MachineError, SimulatorError
+    from .sim.model import CycleProfile, profile
     from .sim.result import LayerResult, RunResult
     from .sim.simulation import Simulation, run
 
@@ -33,6 +34,7 @@ _PLACES = {
     "CompileError": ("compiler.program", "CompileError"),
     "Config": ("hw.config", "Config"),
     "ConfigError": ("hw.config", "ConfigError"),
+    "CycleProfile": ("sim.model", "CycleProfile"),
     "Graph": ("golden.graph", "Graph"),
     "LayerResult": ("sim.result", "LayerResult"),
     "MachineError": ("sim.errors", "MachineError"),
@@ -45,6 +47,7 @@ _PLACES = {
     "compile": ("compiler.compilation", "compile"),
     "export": ("hw.export", "export"),
     "load": ("golden.reader", "read"),
+    "profile": ("sim.model", "profile"),
     "run": ("sim.simulation", "run"),
 }
 
@@ -52,6 +55,7 @@ __all__ = [
     "CompileError",
     "Config",
     "ConfigError",
+    "CycleProfile",
     "Graph",
     "LayerResult",
     "MachineError",
@@ -64,6 +68,7 @@ __all__ = [
     "compile",
     "export",
     "load",
+    "profile",
     "run",
 ]
 
