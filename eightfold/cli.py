@@ -365,7 +365,7 @@ def _progress(title: str) -> Iterator[Report]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %  {task.fields[cycles]:,} cycles"),
         TimeElapsedColumn(),
@@ -398,7 +398,7 @@ def _deliver(value: dict[str, Any], json_file: str | None, report: RenderableTyp
 def _show(report: RenderableType) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # names may have brackets
     if not console.is_terminal:
         console.width = _FILE_WIDTH  # a file or a pipe has room for whole lines
     console.print(report)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,6 +67,7 @@ class SimulationProcess(ABC):
         self._image, self._waves = image, waves
         self._temporary = tempfile.TemporaryDirectory(prefix="eightfold-")
         self.folder = Path(self._temporary.name)
+        self._link: Path | None = None
         self._log = (self.folder / "log").open("wb")
         self._child: subprocess.Popen[Any] | None = None
         self._requests: IO[str] | None = None
@@ -79,6 +81,14 @@ class SimulationProcess(ABC):
     @abstractmethod
     def _start(self) -> None:
         """Starts the child and opens the lines to and from it."""
+
+    def _plusargs(self) -> list[str]:
+        """What tells bench.v to write waves: through a link, as Verilog's strings do not hold every path."""
+        if self._waves is None:
+            return []
+        self._link = self.folder / f"waves{self._waves.suffix}"
+        self._link.symlink_to(self._waves.resolve())
+        return [f"+waves={self._link.name}"]
 
     def _encode(self, operation: Operation, arguments: list[int], settings: Mapping[str, int]) -> str:
         """A request as a line of text."""
@@ -148,6 +158,8 @@ class SimulationProcess(ABC):
             except subprocess.TimeoutExpired:
                 self._kill()
             self._child = None
+        if self._waves is not None and self._link is not None and self._link.is_file() and not self._link.is_symlink():
+            shutil.move(self._link, self._waves)  # the writer of .fst puts a file of its own in the link's place
         self._log.close()
         self._temporary.cleanup()
 
@@ -164,10 +176,8 @@ class CocotbProcess(SimulationProcess):
         image, waves = self._image, self._waves
         address = self.folder / "socket"
         additions = {SOCKET: str(address)}
-        plusargs = []
         if waves is not None:
             additions["SIM_CMD_SUFFIX"] = f"-{waves.suffix[1:]}"  # the format; what comes last counts
-            plusargs.append(f"+waves={waves.resolve()}")
         with socket.socket(socket.AF_UNIX) as listener:
             try:
                 listener.bind(str(address))
@@ -178,7 +188,7 @@ class CocotbProcess(SimulationProcess):
             listener.listen(1)
             listener.settimeout(_POLL_SECONDS)
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(plusargs)],
+                [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(self._plusargs())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,

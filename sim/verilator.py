@@ -58,10 +58,9 @@ class ConsoleProcess(SimulationProcess):
 
     def _start(self) -> None:
         self._settings = dict(_SETTINGS)
-        plusargs = [] if self._waves is None else [f"+waves={self._waves.resolve()}"]
         try:
             self._child = subprocess.Popen(
-                [self._image / _PROGRAM, *plusargs],
+                [self._image / _PROGRAM, *self._plusargs()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

@@ -294,3 +294,9 @@ def test_an_interrupt_leaves_no_files(name: str, status: int) -> None:
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert os.listdir() == []
+
+
+def test_brackets_in_names_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(DIGITS, "digits [bold] [v1].tflite")
+    for command in (["run", "--backend", "golden"], ["inspect"]):
+        assert "digits [bold] [v1]" in succeed(capsys, *command, "digits [bold] [v1].tflite")

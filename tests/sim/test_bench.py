@@ -193,12 +193,13 @@ def test_breaches_of_the_bus_protocol_are_errors(change: tuple[str, str], messag
 
 @pytest.mark.parametrize("suffix", [".vcd", ".fst"])
 def test_waveforms_are_written(tmp_path: Path, suffix: str) -> None:
-    waves = tmp_path / f"waves{suffix}"
+    waves = tmp_path / f'größe %d "$"{suffix}'
     with copier(waves=waves) as machine:
         copy(machine, 1)
     data = waves.read_bytes()
     assert (b"$enddefinitions" in data) == (suffix == ".vcd")
     assert len(data) > 300
+    assert os.listdir(tmp_path) == [waves.name]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_fault_in_the_machines_memory_is_found(program: Program) -> None:
 
 
 def test_it_writes_waveforms(program: Program, tmp_path: Path) -> None:
-    waves = tmp_path / "machine.vcd"
+    waves = tmp_path / "größe.vcd"
     assert run(program, image(program), "verilator", waves=waves).bit_exact
     assert waves.stat().st_size > 10_000
 
