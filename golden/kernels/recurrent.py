@@ -69,8 +69,7 @@ def unidirectional_sequence_lstm(node: Node) -> Evaluate:
     """int8 activations and weights, int16 gates and cell state; plain, or with coupled input and forget gates.
 
     Gates are Q3.12 before their activation and Q0.15 after it. With i, f, g, o the gates, c the cell state and h the
-    output: `c = f c + i g`, `h = o tanh(c)`. LiteRT's arithmetic; TensorFlow Lite Micro adds the two products of a gate
-    in another way. Peepholes, projections and layer normalization are not supported.
+    output: `c = f c + i g`, `h = o tanh(c)`. Peepholes, projections and layer normalization are not supported.
     """
     x, output = node.input(0), node.output
     node.expect_type(x, "int8")

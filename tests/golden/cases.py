@@ -693,7 +693,8 @@ def lstm(b: Builder, dtype: str) -> Graph:
     y = b.tensor((*b.tensors[x].shape[:2], units), dtype, scale_h, zero_h)
     gates = [b.tensor((), np.int16, 2.0**-12) for _ in range(4)]
     hidden = b.tensor((), dtype, scale_h, zero_h)
-    ends = (x, *forward, *recurrent, -1, -1, -1, *biases, -1, -1, state, cell)
+    # The last four are for layer normalization.
+    ends = (x, *forward, *recurrent, -1, -1, -1, *biases, -1, -1, state, cell, -1, -1, -1, -1)
     options = {"fused_activation_function": "TANH", "time_major": major, "cell_clip": float(rng.choice([0.0, 4.0]))}
     b.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", ends, (y,), **options)
     b.operators[-1] = replace(b.operators[-1], intermediates=(*gates, hidden))
