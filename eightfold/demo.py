@@ -70,7 +70,7 @@ class Demonstration:
     def _verdict(self) -> Text:
         count = len(self.results)
         right = sum(digit == label for digit, label in zip(self.recognised, self.labels, strict=True))
-        exact = sum(result.bit_exact for result in self.results)
+        exact = sum(bool(result.bit_exact) for result in self.results)
         cycles = sum(result.cycles or 0 for result in self.results)
         return Text(
             f"{right} of {count} digits recognised; {exact} of {count} runs exact to the bit in every layer; "

@@ -68,7 +68,7 @@ def layer_table(result: RunResult) -> Table:
         count(result.cycles),
         percent(result.utilization),
         count(total(result.dram_read_bytes, result.dram_write_bytes)),
-        "exact" if result.bit_exact else "not exact",
+        {True: "exact", False: "not exact", None: "not seen"}[result.bit_exact],
         style="bold",
     )
     return table

@@ -128,9 +128,9 @@ class RunResult:
         return self.counters["write_beats"] * self.config.bus_bytes if self.counters else None
 
     @property
-    def bit_exact(self) -> bool:
-        """Whether every element of every layer equals the golden runtime's."""
-        return all(layer.mismatches == 0 for layer in self.layers)
+    def bit_exact(self) -> bool | None:
+        """Whether every element of every layer equals the golden runtime's; None where the backend computes nothing."""
+        return None if self.backend == "model" else all(layer.mismatches == 0 for layer in self.layers)
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values; docs/run-json.md describes it."""
@@ -166,7 +166,8 @@ class RunResult:
             facts.append(f"{self.cycles:,} cycles")
         if self.utilization is not None:
             facts.append(f"{self.utilization:.1%} of the array")
-        facts.append("bit exact" if self.bit_exact else f"{self._mismatches():,} mismatches")
+        if self.bit_exact is not None:
+            facts.append("bit exact" if self.bit_exact else f"{self._mismatches():,} mismatches")
         return f"<RunResult {self.model} on {self.config.name} ({self.backend}): {', '.join(facts)}>"
 
     def _mismatches(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +45,18 @@ def test_the_python_example_runs_and_prints_what_it_says(
 def test_its_figures_are_those_of_the_machine() -> None:
     program = ef.compile(ef.load(ROOT / "models" / "digits.tflite"), Config.named("16x16"))
     with np.load(ROOT / "models" / "digits.npz") as file:
-        # The cycle model's figures are the RTL's.
+        # The cycle model's figures are the RTL's; that the RTL is exact is tested elsewhere.
         result = ef.run(program, file["images"][:1], backend="model")
+    layers = tuple(replace(layer, mismatches=0) for layer in result.layers)
+    result = replace(result, backend="icarus", layers=layers)
     console = Console(width=120, no_color=True, highlight=False)
     with console.capture() as capture:
         console.print(run_report(result))
-    report = [line.rstrip() for line in capture.get().replace("backend model", "backend icarus").splitlines()]
+    report = [line.rstrip() for line in capture.get().splitlines()]
     for line in filter(None, report):
         assert line in README.splitlines()
     assert f"{8 * (result.cycles or 0):,} cycles simulated" in README
-    assert repr(result).replace("(model)", "(icarus)") in README
+    assert repr(result) in README
 
 
 def test_the_configuration_example_is_one(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ RUN_TYPES: dict[str, tuple[type, ...]] = {
     "utilization": (float, type(None)),
     "dram_read_bytes": (int, type(None)),
     "dram_write_bytes": (int, type(None)),
-    "bit_exact": (bool,),
+    "bit_exact": (bool, type(None)),
     "counters": (dict,),
     "layers": (list,),
 }
