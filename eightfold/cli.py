@@ -5,6 +5,7 @@ Errors that a user can mend are one line on stderr and exit status 2; what goes 
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
@@ -461,6 +462,8 @@ def main(arguments: list[str] | None = None) -> int:
             message = error.format_message()
         elif _mendable(error):
             message = str(error)
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{error.filename or 'standard output'} cannot be written: {error.strerror}"
         else:
             raise
         sys.stderr.write(f"eightfold: error: {' '.join(message.split())}\n")

@@ -300,3 +300,13 @@ def test_brackets_in_names_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     shutil.copy(DIGITS, "digits [bold] [v1].tflite")
     for command in (["run", "--backend", "golden"], ["inspect"]):
         assert "digits [bold] [v1]" in succeed(capsys, *command, "digits [bold] [v1].tflite")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_under_standard_output_is_said(tmp_path: Path) -> None:
+    program = "import sys; from eightfold.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "inspect", str(DIGITS), "--json", "-"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "eightfold: error: standard output cannot be written: No space left on device\n"
