@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import product
 
+from ..hw.commands import Execute
 from ..hw.config import Config
 from .emission import Site, emit
 from .lowering import Convolution
@@ -13,9 +14,6 @@ from .program import CompileError
 from .schedule import Schedule
 from .tiling import Tiling, strip_bytes
 from .units import Chunk, WeightBuffer, packed_bytes, smallest_unit, weight_units
-
-MAX_PIXELS = (1 << 16) - 1
-"""Of a tile: what the command's field holds."""
 
 HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
@@ -59,7 +57,7 @@ def _tile(layer: Convolution, config: Config) -> tuple[int, int]:
     if layer.depthwise:
         # Several commands cover its columns, strip by strip.
         return layer.filters(config).tile_rows(config), layer.horizontal.outputs
-    most = min(config.accumulator_depth, MAX_PIXELS)
+    most = min(config.accumulator_depth, Execute.largest("pixels"))
     columns = layer.horizontal.outputs
     return (min(most // columns, layer.vertical.outputs), columns) if columns <= most else (1, most)
 

@@ -17,8 +17,6 @@ from ..golden.kernels.windows import Axis
 from ..hw.commands import Execute
 from ..hw.config import Config
 
-_LIMITS = {field.name: field.range[1] for field in Execute.layout()}
-
 
 @dataclass(frozen=True)
 class Filters:
@@ -100,14 +98,14 @@ class Filters:
 
     def together(self, config: Config) -> int:
         """Strips for one command: as many as fit the accumulators, if only for one output row."""
-        most = min(config.accumulator_depth // self.outputs, _LIMITS["pixels"] // self.vectors(1, 1))
+        most = min(config.accumulator_depth // self.outputs, Execute.largest("pixels") // self.vectors(1, 1))
         return max(1, min(most, self.horizontal.outputs // self.outputs))
 
     def tile_rows(self, config: Config) -> int:
         """Output rows for one command."""
         strips = self.together(config)
         most = max(1, min(config.accumulator_depth // (strips * self.outputs), self.vertical.outputs))
-        while most > 1 and self.vectors(most, strips) > _LIMITS["pixels"]:
+        while most > 1 and self.vectors(most, strips) > Execute.largest("pixels"):
             most -= 1
         return most
 
@@ -133,7 +131,7 @@ class Filters:
             "every_column": self.every_column,
             "pixels": self.vectors(1, 1),
         }
-        fits = all(value <= _LIMITS[name] for name, value in fields.items())
+        fits = all(value <= Execute.largest(name) for name, value in fields.items())
         return fits and self.tap(0, 0) < config.rows and self.outputs <= config.accumulator_depth
 
 

@@ -142,9 +142,8 @@ class Convolution:
         vertical = self.vertical
         image, top = divmod(first, vertical.outputs)
         bottom = last - 1 - image * vertical.outputs
-        reach = (vertical.kernel - 1) * vertical.dilation + 1
         start = min(max(top * vertical.stride - vertical.before, 0), vertical.size)
-        stop = min(max(bottom * vertical.stride - vertical.before + reach, start), vertical.size)
+        stop = min(max(bottom * vertical.stride - vertical.before + vertical.reach, start), vertical.size)
         return image * vertical.size + start, image * vertical.size + stop
 
 
@@ -210,7 +209,6 @@ def _pointwise(vertical: Axis, horizontal: Axis) -> bool:
 
 def _out_of_range(loops: _Loops, config: Config) -> str | None:
     """Which number of a convolution no field of an `Execute` command holds."""
-    fields = {field.name: field for field in Execute.layout()}
     vertical, horizontal = loops.vertical, loops.horizontal
     if loops.depthwise and filters_of(vertical, horizontal, config) is None:
         return "no strip of the image is narrow enough for the command's fields"
@@ -227,9 +225,8 @@ def _out_of_range(loops: _Loops, config: Config) -> str | None:
         "destination_row_step": horizontal.outputs * loops.outputs,
         "runs": -(-horizontal.kernel * loops.channels // config.rows),
     }.items():
-        _, high = fields[name].range
-        if value > high:
-            return f"{value} exceeds {high}, the machine's largest {name}"
+        if value > (largest := Execute.largest(name)):
+            return f"{value} exceeds {largest}, the machine's largest {name}"
     return None
 
 

@@ -83,8 +83,8 @@ def strip_bytes(
     """The most bytes that a strip of so many output rows needs, for what is not whole in the scratchpad."""
     size = 0
     if not source_whole:
-        reach = (layer.vertical.kernel - 1) * layer.vertical.dilation + 1
-        most = layer.rows if rows >= layer.output_rows else (rows - 1) * layer.vertical.stride + reach
+        reached = (rows - 1) * layer.vertical.stride + layer.vertical.reach
+        most = layer.rows if rows >= layer.output_rows else reached
         size += min(most, layer.rows) * layer.row_bytes + config.bus_bytes - 1
     if not destination_whole:
         size += rows * layer.output_row_bytes + config.bus_bytes - 1

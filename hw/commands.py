@@ -110,6 +110,12 @@ class Command:
         return {opcode: count for opcode, count in counts.items() if count}
 
     @classmethod
+    @functools.cache
+    def largest(cls, name: str) -> int:
+        """The largest value that the field of that name holds."""
+        return next(field.range[1] for field in cls.layout() if field.name == name)
+
+    @classmethod
     def words(cls) -> int:
         """Length of the encoding in 64-bit words."""
         return cls.layout()[-1].word + 1

@@ -141,7 +141,7 @@ def _strip(
     """What output rows need of an image (height, width, channels), as floats, with zero points around it."""
     vertical, horizontal = geometry.vertical, geometry.horizontal
     first = rows.start * vertical.stride - vertical.before
-    last = (rows.stop - 1) * vertical.stride - vertical.before + (vertical.kernel - 1) * vertical.dilation + 1
+    last = (rows.stop - 1) * vertical.stride - vertical.before + vertical.reach
     inside = image[max(first, 0) : min(last, vertical.size)]
     if inside.shape[0] == last - first and not (horizontal.before or horizontal.after):
         return inside.astype(kind)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from .node import Array, Evaluate, Node, kernel
-from .windows import axes_of, pad_image
+from .windows import Axis, axes_of, pad_image
 
 
-@kernel("AVERAGE_POOL_2D")
-def average_pool_2d(node: Node) -> Evaluate:
-    """The mean of the pixels inside the image, rounded to nearest with ties away from zero."""
+def _windows(node: Node) -> tuple[Axis, Axis, tuple[int, int, int, int]]:
+    """The vertical and the horizontal axis of a pool, and its output's shape, after a check of its types."""
     node.expect_type(node.input(0), "int8", "uint8", "int16", "float32")
     node.expect_type(node.output, node.input(0).dtype.name)
     vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
     batch, _, _, channels = node.input(0).shape
     shape = (batch, vertical.outputs, horizontal.outputs, channels)
     node.expect_shape(shape)
+    return vertical, horizontal, shape
+
+
+@kernel("AVERAGE_POOL_2D")
+def average_pool_2d(node: Node) -> Evaluate:
+    """The mean of the pixels inside the image, rounded to nearest with ties away from zero."""
+    vertical, horizontal, shape = _windows(node)
     minimum, maximum = node.float_bounds() if node.output.dtype == np.float32 else node.bounds()
 
     def inside(first: int, axis_size: int, kernel_size: int) -> int:
@@ -50,12 +56,7 @@ def average_pool_2d(node: Node) -> Evaluate:
 @kernel("MAX_POOL_2D")
 def max_pool_2d(node: Node) -> Evaluate:
     """The greatest pixel inside the image."""
-    node.expect_type(node.input(0), "int8", "uint8", "int16", "float32")
-    node.expect_type(node.output, node.input(0).dtype.name)
-    vertical, horizontal = axes_of(node, node.option("filter_height"), node.option("filter_width"), dilated=False)
-    batch, _, _, channels = node.input(0).shape
-    shape = (batch, vertical.outputs, horizontal.outputs, channels)
-    node.expect_shape(shape)
+    vertical, horizontal, shape = _windows(node)
     minimum, maximum = node.float_bounds() if node.output.dtype == np.float32 else node.bounds()
 
     def evaluate(x: Array) -> tuple[Array]:

@@ -37,6 +37,11 @@ class Axis:
     after: int
     outputs: int
 
+    @property
+    def reach(self) -> int:
+        """Pixels from the window's first tap to its last, both included."""
+        return (self.kernel - 1) * self.dilation + 1
+
     def tap(self, position: int) -> slice:
         """The pixels of the padded axis that a tap reads, one per output."""
         start = position * self.dilation
