@@ -104,6 +104,10 @@ def run(
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
     waves: Annotated[Path | None, typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms.")] = None,
     trace: TraceOption = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="A:B|A", help="Run only layers A to B-1 (or A), from the golden runtime's tensors."),
+    ] = None,
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     stalls: Annotated[float, typer.Option(help="Chance that a bus channel pauses in a cycle, 0 to 0.99.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the stalls.")] = 1,
@@ -122,8 +126,7 @@ def run(
             f"--figure is {str(figure)!r}, the backend {backend}; "
             f"a file that ends in {', '.join(_FIGURES)} and a backend with cycles, such as icarus, were expected"
         )
-    program = _program(model, config, profile)
-    values = _inputs(program.graph, inputs or [])
+    program, values = _task(model, config, profile, inputs or [], layers)
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
         dump_part = stack.enter_context(replacing(dump)) if dump else None
@@ -310,6 +313,27 @@ def _program(model: Path, config: str, profile: str) -> Program:
     chosen = _profile(profile, "--profile")
     machine = _config(config)
     return compile_graph(read(model), machine, chosen)
+
+
+def _task(model: Path, config: str, profile: str, sources: list[str], layers: str | None) -> tuple[Program, list[Any]]:
+    """What to run, and on what: the network, or some layers of it."""
+    from .compiler.compilation import compile as compile_graph
+    from .compiler.program import Program
+    from .golden.reader import read
+    from .sim.layers import inputs_of, layers_of, parse_layers
+
+    if layers is None:
+        program = _program(model, config, profile)
+        return program, _inputs(program.graph, sources)
+    chosen = parse_layers(layers)
+    if model.suffix == ".efp":
+        whole = Program.load(model)
+        graph, machine, arithmetic = whole.graph, whole.config, whole.profile
+    else:
+        graph, machine, arithmetic = read(model), _config(config), _profile(profile, "--profile")
+    part = layers_of(graph, chosen)
+    values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
+    return compile_graph(part, machine, arithmetic), values
 
 
 def _profile(name: str, option: str) -> Profile:

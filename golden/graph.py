@@ -130,11 +130,14 @@ class Graph:
         The main one first.
     description
         The file's description, for people.
+    first
+        Of a part of another network (see `part`): the place of its first operator there.
     """
 
     name: str
     subgraphs: tuple[Subgraph, ...]
     description: str = ""
+    first: int = 0
 
     @property
     def main(self) -> Subgraph:
@@ -160,6 +163,18 @@ class Graph:
     def outputs(self) -> tuple[Tensor, ...]:
         """The main subgraph's outputs."""
         return tuple(self.tensors[i] for i in self.main.outputs)
+
+    def part(self, first: int, stop: int) -> Graph:
+        """The operators `first` to `stop - 1` as a network of their own; see `eightfold.golden.part`.
+
+        Raises
+        ------
+        ModelError
+            There are no such operators, or they cannot be taken apart from those before them.
+        """
+        from .part import part
+
+        return part(self, first, stop)
 
     def __repr__(self) -> str:
         def describe(tensor: Tensor) -> str:

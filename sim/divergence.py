@@ -29,7 +29,7 @@ class Divergence:
     Parameters
     ----------
     index, op, tensor
-        The operator and its output.
+        The operator's place in the network, its kind, and its output.
     position
         The element, for images (n, y, x, c).
     expected, actual
@@ -110,7 +110,7 @@ def first_divergence(
                 flat = int(np.flatnonzero(tensors[tensor] != reference[tensor])[0])
                 position = tuple(int(i) for i in np.unravel_index(flat, reference[tensor].shape))
                 found = Divergence(
-                    index=index,
+                    index=graph.first + index,
                     op=operator.kind,
                     tensor=tensor,
                     position=position,

@@ -126,7 +126,7 @@ class CycleProfile:
             products = macs(operator, graph)
             layers.append(
                 LayerCost(
-                    index=operator.index,
+                    index=graph.first + operator.index,
                     op=operator.kind,
                     where="array" if operator.index in costs else "host",
                     macs=products,

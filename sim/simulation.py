@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.compilation import compile
 from ..compiler.program import HostStep, MachineStep, Program, from_machine, to_machine
 from ..golden.graph import ModelError
 from ..golden.macs import macs
@@ -27,6 +28,7 @@ from .divergence import Divergence, first_divergence
 from .errors import SettingError
 from .icarus import Icarus
 from .interpreted import InterpretedMachine
+from .layers import Layers, inputs_of, layers_of
 from .machine import Activity, Completion, Machine, Tick, Watch
 from .model import profile
 from .result import LayerResult, RunResult
@@ -82,9 +84,10 @@ def run(
     stalls: float = 0.0,
     seed: int = 1,
     waves: str | Path | None = None,
+    layers: Layers | None = None,
     progress: Report | None = None,
 ) -> RunResult:
-    """One inference.
+    """One inference, or some layers of one.
 
     Parameters
     ----------
@@ -96,6 +99,9 @@ def run(
         What computes the array's layers.
     latency, stalls, seed, waves
         As for `Simulation`.
+    layers
+        The operators to run alone, as an index or a slice of the network's; what they read is computed by the golden
+        runtime. They are compiled for themselves, so their cycles are not those that they take in the whole network.
     progress
         Called now and then, from the calling thread.
 
@@ -107,7 +113,13 @@ def run(
         The machine stopped with an error.
     SimulatorError
         There is no simulator, or it broke off.
+    SettingError
+        A parameter is out of range, or there are no such layers.
     """
+    if layers is not None:
+        part = layers_of(program.graph, layers)
+        inputs = inputs_of(part, program.graph, _inputs(program, inputs), program.profile)
+        program = compile(part, program.config, program.profile)
     with Simulation(program, backend, latency=latency, stalls=stalls, seed=seed, waves=waves) as simulation:
         return simulation.run(inputs, progress=progress)
 
@@ -311,7 +323,7 @@ class Simulation:
             multipliers = program.config.multipliers
             layers.append(
                 LayerResult(
-                    index=operator.index,
+                    index=graph.first + operator.index,
                     op=operator.kind,
                     name=graph.tensors[operator.outputs[0]].name if operator.outputs else "",
                     where="array" if on_array else "host",

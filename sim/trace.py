@@ -115,7 +115,7 @@ def _engine_events(program: Program, run: Run, engine: Opcode, begin: int) -> It
             "dur": span.end - first,
             "args": {
                 "command": index,
-                "layer": f"{layer} {program.graph.operators[layer].kind}",
+                "layer": f"{program.graph.first + layer} {program.graph.operators[layer].kind}",
                 "start": begin + span.start,
                 "end": begin + span.end,
                 "awaited": cause.name.lower() if cause is not None else None,

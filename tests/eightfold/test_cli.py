@@ -108,6 +108,21 @@ def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert (value["config"], value["bit_exact"]) == ("4x4", True)
 
 
+def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    succeed(capsys, "compile", DIGITS, "--out", "d.efp")
+    options = ["--backend", "commands", "--layers", "2:4", "--json", "-", "--dump", "t.npz"]
+    for model in (DIGITS, "d.efp"):
+        value = json.loads(succeed(capsys, "run", model, *options))
+        assert value["model"] == "digits[2:4]"
+        assert [layer["index"] for layer in value["layers"]] == [2, 3]
+        assert value["bit_exact"] is True
+    # The dump's tensors are those of the whole network.
+    succeed(capsys, "run", DIGITS, "--backend", "golden", "--dump", "whole.npz")
+    with np.load("t.npz") as part, np.load("whole.npz") as whole:
+        for name in part.files:
+            assert name == "output0" or np.array_equal(part[name], whole[name])
+
+
 def test_profile_shows_and_writes_what_a_network_costs(capsys: pytest.CaptureFixture[str]) -> None:
     text = succeed(capsys, "profile", DIGITS, "--config", "8x8", "--trace", "trace.json")
     assert text.count("CONV_2D") >= 4
@@ -225,6 +240,8 @@ def files() -> None:
         (["run", DIGITS, "--profile", "tflite"], "--profile is 'tflite'; one of tflm"),
         (["run", DIGITS, "--backend", "verilog"], "backend is 'verilog'; one of icarus"),
         (["run", DIGITS, "--latency", "0"], "latency is 0"),
+        (["run", DIGITS, "--layers", "5:9"], "layers is 5:9; digits has the layers 0:7 (0 to 6)"),
+        (["run", DIGITS, "--layers", "last"], "layers is 'last'; A:B (A to B - 1) or A was expected"),
         (["run", DIGITS, "--stalls", "2"], "stalls is 2.0"),
         (["run", DIGITS, "--waves", "w.txt"], ".vcd or .fst was expected"),
         (["run", DIGITS, "--backend", "golden", "--waves", "w.vcd"], "the backend golden has no waveforms"),
