@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from itertools import product
 
 from ..hw.commands import Execute
@@ -22,8 +22,22 @@ TRIALS = 20_000
 """Commands to emit in trials of one layer before the best so far is taken."""
 
 
-def choose(layer: Convolution, config: Config, site: Site) -> Tiling:
-    """The best of the candidate tilings."""
+class Choices:
+    """Chooses tilings; layers of one shape in like places are cut alike, so that each is tried out once."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._made: dict[Hashable, Tiling] = {}
+
+    def choose(self, layer: Convolution, site: Site) -> Tiling:
+        """The best of the candidate tilings."""
+        key = (layer.batch, layer.channels, layer.outputs, layer.vertical, layer.horizontal, layer.depthwise, site.key)
+        if key not in self._made:
+            self._made[key] = _choose(layer, self._config, site)
+        return self._made[key]
+
+
+def _choose(layer: Convolution, config: Config, site: Site) -> Tiling:
     candidates = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
     best, best_cost, trials = candidates[0], math.inf, 0
     for tiling in candidates if len(candidates) > 1 else ():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
 from ..golden.graph import Graph
 from ..golden.kernels import check_supported
 from ..golden.numerics import Profile
 from ..hw.commands import COUNT_BITS, WORD_BITS
 from ..hw.config import Config
-from .choice import choose
+from .choice import Choices
 from .emission import Place, Site, emit
 from .lowering import Convolution, lower, reason_for_host
 from .packing import pack
@@ -28,7 +27,7 @@ ALIGNMENT = 64
 
 
 @dataclass
-class _Dram:
+class Dram:
     """Hands out DRAM, from offset 0 on."""
 
     size: int = 0
@@ -67,6 +66,56 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     ModelError
         The network is not supported, or inconsistent.
     """
+    plan = make_plan(graph, config, profile)
+    dram = plan.dram
+    weights = np.zeros(plan.weights.size, np.uint8)
+    for operator, layer in plan.layers.items():
+        image = pack(layer, config).reshape(-1)
+        weights[plan.weights_at[operator] :][: image.size] = image
+    streams_at = dram.size
+    steps = tuple(_with_streams(plan.steps, dram))
+    return Program(
+        config=config,
+        profile=profile,
+        graph=graph,
+        steps=steps,
+        memory=MemoryMap(
+            weights=plan.weights,
+            streams=Region(streams_at, dram.size - streams_at),
+            tensors=tuple(dram.tensors.values()),
+            dram_bytes=dram.size,
+        ),
+        weights=weights,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All decisions about a network on a machine: what `compile` makes a Program of.
+
+    Parameters
+    ----------
+    layers
+        What the machine computes, by operator.
+    steps
+        What host and machine do, in order; command streams have no place yet.
+    weights
+        Where all packed weights lie in DRAM.
+    weights_at
+        The offset of each layer's, by operator.
+    dram
+        What of DRAM is taken.
+    """
+
+    layers: Mapping[int, Convolution]
+    steps: Sequence[Step]
+    weights: Region
+    weights_at: Mapping[int, int]
+    dram: Dram
+
+
+def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
+    """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
     reasons = [reason_for_host(operator, graph, config, profile) for operator in graph.operators]
     layers = {
@@ -74,15 +123,9 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
         for operator, reason in zip(graph.operators, reasons, strict=True)
         if reason is None
     }
-    dram = _Dram()
-    images: list[npt.NDArray[np.uint8]] = []
-    weights_at: dict[int, int] = {}
-    for index, layer in layers.items():
-        image = pack(layer, config).reshape(-1)
-        weights_at[index] = dram.take(image.size).offset
-        images.append(np.pad(image, (0, -image.size % ALIGNMENT)))
-    weights = np.concatenate(images) if images else np.zeros(0, np.uint8)
-
+    dram = Dram()
+    weights_at = {index: dram.take(packed_bytes(layer, config)).offset for index, layer in layers.items()}
+    weights = Region(0, dram.size)
     steps: list[Step] = []
     for on_machine, group in groupby(graph.operators, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
@@ -93,24 +136,10 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
             steps += [HostStep(i, reasons[i] or "") for i in operators]
-    streams_at = dram.size
-    steps = list(_with_streams(steps, dram))
-    return Program(
-        config=config,
-        profile=profile,
-        graph=graph,
-        steps=tuple(steps),
-        memory=MemoryMap(
-            weights=Region(0, weights.size),
-            streams=Region(streams_at, dram.size - streams_at),
-            tensors=tuple(dram.tensors.values()),
-            dram_bytes=dram.size,
-        ),
-        weights=weights,
-    )
+    return Plan(layers, steps, weights, weights_at, dram)
 
 
-def _with_streams(steps: Sequence[Step], dram: _Dram) -> Iterator[Step]:
+def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
     """The steps, with a place for every command stream."""
     for step in steps:
         if isinstance(step, MachineStep):
@@ -120,7 +149,7 @@ def _with_streams(steps: Sequence[Step], dram: _Dram) -> Iterator[Step]:
 
 
 def _machine_step(
-    graph: Graph, config: Config, layers: Sequence[Convolution], weights_at: dict[int, int], dram: _Dram
+    graph: Graph, config: Config, layers: Sequence[Convolution], weights_at: dict[int, int], dram: Dram
 ) -> MachineStep:
     """The command stream for neighbouring operators."""
     uses = uses_of(layers, _leaving(graph, layers))
@@ -139,11 +168,12 @@ def _machine_step(
 
     schedule = Schedule(config)
     weight_buffer = WeightBuffer(config)
+    choices = Choices(config)
     complete = {}
     for layer, workspace in zip(layers, placement.workspaces, strict=True):
         site = Site(places[layer.source], places[layer.destination], workspace, weights_at[layer.operator])
         schedule.operator = layer.operator
-        emit(schedule, layer, choose(layer, config, site), site, weight_buffer)
+        emit(schedule, layer, choices.choose(layer, site), site, weight_buffer)
         complete[layer.destination] = schedule.executes
     scheduled = schedule.commands()
     if len(scheduled) >= 1 << COUNT_BITS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from ..hw.commands import Mode
@@ -36,6 +36,13 @@ class Place:
         """The same, for a trial: what is loaded there is not loaded here."""
         return replace(self, window=replace(self.window) if self.window else None)
 
+    @property
+    def key(self) -> Hashable:
+        """What two places have in common that differ in DRAM addresses only, which are all aligned alike."""
+        window = self.window
+        held = window and (window.base, window.start, window.stop, window.ready, window.dram is None)
+        return (self.dram is None, held, self.stored)
+
 
 @dataclass(frozen=True, eq=False)
 class Site:
@@ -59,6 +66,11 @@ class Site:
     def copy(self) -> Site:
         """The same, for a trial."""
         return replace(self, source=self.source.copy(), destination=self.destination.copy())
+
+    @property
+    def key(self) -> Hashable:
+        """What two sites have in common where all commands for them differ in DRAM addresses only."""
+        return (self.source.key, self.destination.key, self.workspace)
 
     @property
     def room(self) -> int:

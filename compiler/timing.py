@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..hw.commands import PARAMETER_ROWS, WORD_BITS, Execute, Load, Mode, Opcode, Store
+from ..hw.commands import WORD_BITS, Execute, Load, Mode, Opcode, Store
 from ..hw.config import Config
 
 DRAM_LATENCY = 64
@@ -59,5 +59,5 @@ def execute_cycles(command: Execute, config: Config) -> int:
     passes = command.kernel_rows * command.kernel_columns * command.runs
     if command.mode == Mode.DEPTHWISE:
         return command.blocks * passes * (command.pixels + config.rows)
-    last = max(command.pixels, config.rows + (PARAMETER_ROWS if command.finish else 0))
+    last = max(command.pixels, config.rows + (config.parameter_rows if command.finish else 0))
     return command.blocks * ((passes - 1) * max(command.pixels, config.rows) + last)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..hw.commands import PARAMETER_ROWS, Memory
+from ..hw.commands import Memory
 from ..hw.config import Config
 from .lowering import Convolution
 from .schedule import Schedule
@@ -44,7 +44,7 @@ class Chunk:
 
 def block_bytes(layer: Convolution, config: Config) -> int:
     """Packed bytes of one block of output channels."""
-    return (layer.passes(config) * config.rows + PARAMETER_ROWS) * config.weight_row_bytes
+    return (layer.passes(config) * config.rows + config.parameter_rows) * config.weight_row_bytes
 
 
 def packed_bytes(layer: Convolution, config: Config) -> int:
@@ -54,7 +54,7 @@ def packed_bytes(layer: Convolution, config: Config) -> int:
 
 def smallest_unit(config: Config) -> int:
     """The fewest bytes of weights that any convolution can be cut into: one tile and its parameters."""
-    return (config.rows + PARAMETER_ROWS) * config.weight_row_bytes
+    return (config.rows + config.parameter_rows) * config.weight_row_bytes
 
 
 def weight_units(layer: Convolution, config: Config, unit_bytes: int) -> list[list[Chunk]]:
@@ -75,13 +75,15 @@ def weight_units(layer: Convolution, config: Config, unit_bytes: int) -> list[li
             [Chunk(a * each, (b - a) * each, a, b - a, 0, kernel_rows, 0, kernel_columns, 0, runs, False, True)]
             for a, b in pairwise(bounds)
         ]
-    parts = list(_kernel_parts(kernel_rows, kernel_columns, runs, (unit_bytes // width - PARAMETER_ROWS) // rows))
+    parts = list(
+        _kernel_parts(kernel_rows, kernel_columns, runs, (unit_bytes // width - config.parameter_rows) // rows)
+    )
     groups = []
     for block in range(blocks):
         chunks, offset = [], block * each
         for number, (row, row_count, column, column_count, run, run_count) in enumerate(parts):
             finish = number == len(parts) - 1
-            size = (row_count * column_count * run_count * rows + (PARAMETER_ROWS if finish else 0)) * width
+            size = (row_count * column_count * run_count * rows + (config.parameter_rows if finish else 0)) * width
             chunks.append(
                 Chunk(offset, size, block, 1, row, row_count, column, column_count, run, run_count, number > 0, finish)
             )

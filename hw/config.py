@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..golden.numerics import Rounding
+from .commands import PARAMETER_ROWS
 
 KIB = 1024
 
@@ -129,6 +130,11 @@ class Config:
     def weight_row_bytes(self) -> int:
         """Bytes of one packed row of weights: `columns`, padded to a power of two."""
         return _power_of_two_at_least(self.columns)
+
+    @property
+    def parameter_rows(self) -> int:
+        """Packed rows that hold a block's requantization parameters."""
+        return PARAMETER_ROWS
 
     @property
     def weight_line_bytes(self) -> int:

@@ -34,7 +34,7 @@ def accesses(command: Command, config: Config) -> Iterator[tuple[str, Bytes, boo
 
 def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     passes = c.kernel_rows * c.kernel_columns * c.runs
-    rows = c.blocks * (passes * config.rows + 9 * c.finish)
+    rows = c.blocks * (passes * config.rows + config.parameter_rows * c.finish)
     start = c.weight_address * config.weight_row_bytes
     yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
     row, column = np.divmod(np.arange(c.pixels), c.columns)
