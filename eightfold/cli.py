@@ -140,7 +140,6 @@ def run(
             Simulation(program, backend, **settings) as simulation,
         ):
             result = simulation.run(values, progress=report)
-            divergence = simulation.first_divergence(result, values)
         text = _json(result.to_json())
         if json_part is not None:
             json_part.write_text(text, encoding="utf-8")
@@ -158,8 +157,8 @@ def run(
         typer.echo(text, nl=False)
     else:
         _show(run_report(result))
-        if divergence is not None:
-            typer.echo(f"first divergence: {divergence}")
+        if result.divergence is not None:
+            typer.echo(f"first divergence: {result.divergence}")
 
 
 @app.command()

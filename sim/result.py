@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..golden.numerics import Profile
 from ..hw.config import Config
+from .divergence import Divergence
 from .trace import Run
 
 Where = Literal["array", "host"]
@@ -80,6 +81,8 @@ class RunResult:
         The network's outputs, in its order.
     runs
         What every command stream did when, for a trace. Empty where time was not simulated.
+    divergence
+        Where the array first differs from the golden runtime; None where it does not.
     """
 
     model: str
@@ -94,6 +97,7 @@ class RunResult:
     tensors: Mapping[int, npt.NDArray[Any]] = field(repr=False)
     outputs: tuple[npt.NDArray[Any], ...] = field(repr=False)
     runs: tuple[Run, ...] = field(default=(), repr=False)
+    divergence: Divergence | None = field(default=None, repr=False)
 
     @property
     def cycles(self) -> int | None:
@@ -151,6 +155,7 @@ class RunResult:
             "dram_read_bytes": self.dram_read_bytes,
             "dram_write_bytes": self.dram_write_bytes,
             "bit_exact": self.bit_exact,
+            "divergence": None if self.divergence is None else asdict(self.divergence),
             "counters": dict(self.counters),
             "layers": [asdict(layer) for layer in self.layers],
         }

@@ -8,7 +8,7 @@ with Simulation(program, backend="icarus") as simulation:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -24,7 +24,7 @@ from ..golden.macs import macs
 from ..golden.runtime import Session, check_input
 from ..hw.commands import Opcode
 from .attribution import Cost, attribute
-from .divergence import Divergence, first_divergence
+from .divergence import first_divergence
 from .errors import SettingError
 from .icarus import Icarus
 from .interpreted import InterpretedMachine
@@ -240,21 +240,14 @@ class Simulation:
             if activity.starts:
                 runs.append(Run.of(step, activity))
             meter.finish(step, activity)
-        return self._result(tensors, reference, costs, counters, tuple(runs))
+        return self._diverged(self._result(tensors, reference, costs, counters, tuple(runs)), reference)
 
-    def first_divergence(self, result: RunResult, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Divergence | None:
-        """Where the latest run went wrong first; None where it did not, or where no machine ran.
-
-        Parameters
-        ----------
-        result, inputs
-            Of that run.
-        """
-        if self._machine is None or result.bit_exact:
-            return None
-        reference = Session(self.program.graph, self.program.profile).run(_inputs(self.program, inputs)).tensors
+    def _diverged(self, result: RunResult, reference: Mapping[int, Array]) -> RunResult:
+        """The result, with where it went wrong first."""
+        if self._machine is None or not any(layer.mismatches for layer in result.layers):
+            return result
         memory = self._machine.read(0, self.program.memory.dram_bytes)
-        return first_divergence(self.program, result.tensors, reference, memory)
+        return replace(result, divergence=first_divergence(self.program, result.tensors, reference, memory))
 
     def _run_machine(self, step: MachineStep, tensors: dict[int, Array], tick: Tick | None) -> Activity:
         """Runs a step and adds what it computed to the tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from eightfold.sim.divergence import Divergence
 from eightfold.sim.interpreted import InterpretedMachine
 from eightfold.sim.simulation import Simulation
 
+from .test_result import DIVERGENCE_TYPES, check_types
+
 MODEL = Path(__file__).parents[2] / "models" / "digits.tflite"
 
 
@@ -31,8 +34,7 @@ def image(program: Program) -> np.ndarray:
 
 def test_a_right_run_has_none(program: Program) -> None:
     with Simulation(program, "commands") as simulation:
-        result = simulation.run(image(program))
-        assert simulation.first_divergence(result, image(program)) is None
+        assert simulation.run(image(program)).divergence is None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,9 +47,12 @@ def test_a_fault_in_the_weights_is_found(program: Program, seed: int) -> None:
     result = simulation.run(image(program))
     if result.bit_exact:
         pytest.skip("the fault is in a byte without effect on this image")
-    found = simulation.first_divergence(result, image(program))
+    found = result.divergence
     assert found is not None
     check(program, found, result.tensors)
+    value = json.loads(json.dumps(result.to_json()))["divergence"]
+    check_types(value, DIVERGENCE_TYPES)
+    assert Divergence(**{**value, "position": tuple(value["position"])}) == found
     assert found.replayed == found.actual
     assert "holds other bytes" in str(found)
 
@@ -64,12 +69,21 @@ class Faulty(InterpretedMachine):
 def test_a_fault_of_the_machine_is_told_from_one_of_the_bytes(program: Program) -> None:
     simulation = Simulation(program, Faulty(program.config, program.memory.dram_bytes))
     result = simulation.run(image(program))
-    found = simulation.first_divergence(result, image(program))
+    found = result.divergence
     assert found is not None
     check(program, found, result.tensors)
     assert found.replayed == found.expected
     assert found.replayed_accumulator == found.expected_accumulator
     assert "computes wrong" in str(found)
+
+
+def test_layers_alone_are_named_by_their_place_in_the_network(program: Program) -> None:
+    part = compile(program.graph.part(2, 4), program.config)
+    values = [_golden(program)[tensor.index] for tensor in part.graph.inputs]
+    with Simulation(part, Faulty(part.config, part.memory.dram_bytes)) as simulation:
+        found = simulation.run(values).divergence
+    assert found is not None
+    assert (found.index, found.op) == (3, "CONV_2D")
 
 
 def check(program: Program, found: Divergence, tensors: object) -> None:

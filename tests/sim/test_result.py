@@ -33,8 +33,22 @@ RUN_TYPES: dict[str, tuple[type, ...]] = {
     "dram_read_bytes": (int, type(None)),
     "dram_write_bytes": (int, type(None)),
     "bit_exact": (bool, type(None)),
+    "divergence": (dict, type(None)),
     "counters": (dict,),
     "layers": (list,),
+}
+DIVERGENCE_TYPES: dict[str, tuple[type, ...]] = {
+    "index": (int,),
+    "op": (str,),
+    "tensor": (int,),
+    "position": (list,),
+    "expected": (int,),
+    "actual": (int,),
+    "expected_accumulator": (int,),
+    "replayed_accumulator": (int, type(None)),
+    "replayed": (int, type(None)),
+    "command": (int, type(None)),
+    "listing": (str, type(None)),
 }
 LAYER_TYPES: dict[str, tuple[type, ...]] = {
     "index": (int,),
@@ -98,7 +112,7 @@ def test_the_json_form_has_these_fields_of_these_types(timed: bool) -> None:
 def test_the_documentation_names_every_field_backend_and_profile() -> None:
     text = (Path(__file__).parents[2] / "docs" / "run-json.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert documented == [*RUN_TYPES, *LAYER_TYPES]
+    assert documented == [*RUN_TYPES, *LAYER_TYPES, *DIVERGENCE_TYPES]
     assert all(f"`{backend}`" in text for backend in BACKENDS)
     assert all(f"`{profile.value}`" in text for profile in Profile)
 

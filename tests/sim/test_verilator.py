@@ -71,7 +71,7 @@ def test_a_fault_in_the_machines_memory_is_found(program: Program) -> None:
         at = program.memory.weights.offset + 5
         machine.write(at, bytes([machine.read(at, 1)[0] ^ 0x40]))
         result = simulation.run(image(program))
-        found = simulation.first_divergence(result, image(program))
+        found = result.divergence
     assert found is not None
     assert found.actual == found.replayed != found.expected
     assert f"written by command {found.command} (execute" in str(found)
