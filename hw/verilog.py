@@ -6,6 +6,7 @@ registers, and the conditions under which a register keeps its value become `if`
 array that is five times as fast to simulate, and the text says what the Amaranth source says.
 """
 
+import gc
 import os
 import re
 from collections import Counter
@@ -15,15 +16,15 @@ from typing import Any, NamedTuple
 
 from amaranth._toolchain.yosys import find_yosys
 from amaranth.back import rtlil
+from amaranth.hdl import MemoryData, MemoryInstance, Shape
 
 _NAME = r"(?:\\\S+ |[A-Za-z_]\w*)"
 _DECLARATION = re.compile(rf"^  (?:input|output|reg|wire) ?(\[\d+:0\])? ?({_NAME})\s*(?:=.*)?;$", re.M)
 _ASSIGN = re.compile(rf"^  assign ({_NAME})\s*= (.*);\n", re.M)
 _WIRE = re.compile(rf"^  wire (?:\[\d+:0\] )?({_NAME})\s*;\n", re.M)
 _REGISTER = re.compile(rf"^  always @\(posedge clk\)\n    ({_NAME})\s*<= (.*);\n", re.M)
-_CLEARED = re.compile(
-    rf"^  initial begin\n((?:    ({_NAME}) ?\[\d+\] = (\d+)'[hd]0+;\n)(?:    \2 ?\[\d+\] = \3'[hd]0+;\n)*)  end\n", re.M
-)
+_MEMORY = re.compile(rf"^  reg \[(\d+):0\] ({_NAME}) ?\[(\d+):0\];\n", re.M)
+_EMPTY = re.compile(r"^  cell \$meminit_v2 \S+\n(?:    .*\n)*?    connect \\DATA \{ +\}\n(?:    .*\n)*?  end\n", re.M)
 _CHOICE = re.compile(rf"({_NAME})\s*\? (.*) : (.*)")
 
 
@@ -37,7 +38,8 @@ def convert(component: Any, *, name: str) -> str:
     name
         The top module's name.
     """
-    text = rtlil.convert(component, name=name, emit_src=False)
+    with _uncollected():
+        text = _EMPTY.sub("", rtlil.convert(component, name=name, platform=_Platform(), emit_src=False))
     script = (
         f"read_rtlil <<rtlil\n{text}\nrtlil\n"
         "proc -norom\nopt_expr\nwreduce\nopt_clean\nmemory_collect\n"
@@ -50,8 +52,20 @@ def convert(component: Any, *, name: str) -> str:
         verilog: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
     # Multiplexers become functions, and Icarus takes a function whose name begins with $ for one of its own.
     verilog = re.sub(r"\\\$procmux\$(\w+) ", r"procmux_\1 ", verilog)
-    verilog = _CLEARED.sub(_clear, verilog)
+    verilog = _MEMORY.sub(_clear, verilog)
     return "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would take a third of the time to find that all objects are in use."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
@@ -68,15 +82,40 @@ def _builtin_yosys() -> Iterator[None]:
             os.environ["AMARANTH_USE_YOSYS"] = before
 
 
+class _Platform:
+    """Amaranth asks a platform for memories. Here they have no content: to write that of a few hundred KiB, all zeros,
+    takes Amaranth and Yosys longer than all else, and most of it would be the text."""
+
+    def get_memory(self, memory: Any) -> MemoryInstance:
+        """What `amaranth.lib.memory.Memory` becomes."""
+        if any(memory.init):
+            raise ValueError(f"a memory of {memory.depth} words has content; one of zeros was expected")
+        data = MemoryData(shape=Shape.cast(memory.shape), depth=memory.depth, init=[])
+        data.init._raw = []
+        instance = MemoryInstance(data=data, attrs=memory.attrs, src_loc=memory.src_loc)
+        written = {
+            port: instance.write_port(domain=port.domain, addr=port.addr, data=port.data, en=port.en)
+            for port in memory.write_ports
+        }
+        for port in memory.read_ports:
+            transparent_for = tuple(written[other] for other in port.transparent_for)
+            ports = {"data": port.data, "addr": port.addr, "en": port.en}
+            instance.read_port(domain=port.domain, **ports, transparent_for=transparent_for)
+        return instance
+
+
 def _clear(match: re.Match[str]) -> str:
-    """A loop that clears a memory, in place of a line for each word."""
-    lines, memory, width = match.groups()
-    words = lines.count("\n")
+    """A memory's declaration, and a loop that clears it in simulators. Synthesis leaves it as it comes: not every
+    memory of an FPGA can have content, and nothing reads what was never written."""
+    top, memory, last = match.groups()
     return (
+        f"{match[0]}"
+        "`ifndef SYNTHESIS\n"
         f"  initial begin : clear_{re.sub(r'[^a-zA-Z0-9_]', '_', memory.strip())}\n"
         "    integer i;\n"
-        f"    for (i = 0; i < {words}; i = i + 1) {memory}[i] = {width}'d0;\n"
+        f"    for (i = 0; i < {int(last) + 1}; i = i + 1) {memory}[i] = {int(top) + 1}'d0;\n"
         "  end\n"
+        "`endif\n"
     )
 
 

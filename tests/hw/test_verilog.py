@@ -9,6 +9,7 @@ import pytest
 from amaranth.back import verilog as amaranth_verilog
 from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, signed
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
 from eightfold.hw.verilog import convert
@@ -99,6 +100,35 @@ def test_one_process_for_all_registers_of_a_module():
     processes = [len(re.findall(r"always @\(posedge", module)) for module in text.split("endmodule")]
     assert max(processes) == 1
     assert "if (!" in text
+
+
+class Storage(wiring.Component):
+    """A memory."""
+
+    address: In(20)
+    data: Out(64)
+
+    def __init__(self, init):
+        super().__init__()
+        self._data = MemoryData(shape=64, depth=1 << 20, init=init)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(self._data)
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
+        return m
+
+
+def test_the_text_of_a_large_memory_is_short():
+    text = convert(Storage([]), name="top")
+    assert "reg [63:0] memory [1048575:0];" in text
+    assert len(text) < 2000
+
+
+def test_a_memory_has_no_content():
+    with pytest.raises(ValueError, match="1048576 words has content"):
+        convert(Storage([0, 1]), name="top")
 
 
 def test_text_is_repeatable():
