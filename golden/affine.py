@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .graph import Quantization
+from .graph import ModelError, Quantization, Tensor
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 
 def asymmetric(
-    low: npt.ArrayLike, high: npt.ArrayLike, dtype: npt.DTypeLike = np.int8, *, axis: int = 0
+    low: npt.ArrayLike, high: npt.ArrayLike, dtype: npt.DTypeLike = np.int8, *, axis: int = 0, narrow: bool = False
 ) -> Quantization:
     """The quantization whose integers span `[low, high]`, with a zero point that makes 0.0 exact.
 
@@ -44,6 +44,8 @@ def asymmetric(
         `int8`, `uint8`, `int16`, ...: all of its values are used.
     axis
         The quantized dimension, where the ends are vectors.
+    narrow
+        Whether the least integer stays unused, as in legacy uint8 weights.
 
     Raises
     ------
@@ -53,6 +55,7 @@ def asymmetric(
     low, high = _ends(low, high)
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     least, greatest = _limits(dtype)
+    least += narrow
     step = (high - low) / (greatest - least)
     # In float64: the scale's rounding to float32 must not decide a tie. A range of nothing but zero has no step, and
     # any zero point will do.
@@ -146,6 +149,19 @@ def dequantize(quantized: npt.ArrayLike, quantization: Quantization) -> npt.NDAr
     quantized = np.asarray(quantized)
     scale, zero_point = _broadcast(quantization, quantized.shape)
     return (quantized.astype(np.int64) - zero_point).astype(np.float32) * scale
+
+
+def known(tensor: Tensor) -> Quantization:
+    """The quantization of a tensor that must have one.
+
+    Raises
+    ------
+    ModelError
+        It has none.
+    """
+    if tensor.quantization is None:
+        raise ModelError(f"tensor {tensor.index} ({tensor.name}) is not quantized")
+    return tensor.quantization
 
 
 def representable(quantization: Quantization, dtype: npt.DTypeLike = np.int8) -> tuple[Floats, Floats]:

@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from ..golden import affine
-from ..golden.graph import Graph, ModelError
-from ..golden.runtime import run
+from ..golden.graph import Graph
 from ..golden.writer import save
-from .calibration import calibrate
-from .evaluation import evaluate
+from .evaluation import quantized_inputs
 from .folding import fold_batch_norm
 from .network import NetworkBuilder
-from .quantization import quantize
+from .post_training import quantize_after_training
+from .samples import Samples
 
 TEST_IMAGES = 360
 CALIBRATION_IMAGES = 500
@@ -146,23 +144,9 @@ def _float_graph(model: Any) -> Graph:
     return network.build()
 
 
-def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> float:
-    """The share of rows whose largest element is at the label; of equal elements the first counts."""
-    return float(np.mean(outputs.reshape(len(labels), -1).argmax(axis=1) == labels))
-
-
-def integer_accuracy(graph: Graph, images: npt.NDArray[np.int8], labels: npt.NDArray[np.uint8]) -> float:
-    """The accuracy of the int8 network, computed to the bit by the integer runtime."""
-    outputs = [run(graph, [image[None]], keep="outputs").outputs[0] for image in images]
-    return accuracy(np.concatenate(outputs), labels)
-
-
-def quantized_images(graph: Graph, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
-    """Pixels as the int8 network's input."""
-    quantization = graph.inputs[0].quantization
-    if quantization is None:
-        raise ModelError(f"{graph.name}: the input is not quantized")
-    return affine.quantize(real(pixels), quantization, np.int8).astype(np.int8)
+def samples(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Samples:
+    """Images and what they show, as calibration and measurement take them."""
+    return Samples((real(pixels),), labels.astype(np.int64))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,16 +160,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     digits = Digits.load(options.seed)
     network = train(digits, seed=options.seed, epochs=options.epochs)
-    ranges = calibrate(network, [real(digits.train_pixels[:CALIBRATION_IMAGES])])
-    quantized = quantize(network, ranges)
-    images = quantized_images(quantized, digits.test_pixels)
+    calibration = samples(digits.train_pixels, digits.train_labels).first(CALIBRATION_IMAGES)
+    test = samples(digits.test_pixels, digits.test_labels)
+    result = quantize_after_training(network, calibration, test=test)
+    images = quantized_inputs(result.graph, test.inputs)[0]
     options.out.mkdir(parents=True, exist_ok=True)
-    save(quantized, options.out / "digits.tflite")
+    save(result.graph, options.out / "digits.tflite")
     np.savez_compressed(options.out / "digits.npz", images=images, pixels=digits.test_pixels, labels=digits.test_labels)
-    outputs = evaluate(network, real(digits.test_pixels))[network.main.outputs[0]]
+    accuracy = result.measurement.accuracy
+    if accuracy is None:
+        raise RuntimeError("the test images have labels, and their accuracy was not measured")
     say(f"{len(digits.train_labels)} images to train on, {len(digits.test_labels)} held out")
-    say(f"float: {accuracy(outputs, digits.test_labels):.2%} of the held-out images")
-    say(f"int8:  {integer_accuracy(quantized, images, digits.test_labels):.2%}")
+    say(f"float: {accuracy.float32:.2%} of the held-out images")
+    say(f"int8:  {accuracy.quantized:.2%}")
 
 
 if __name__ == "__main__":

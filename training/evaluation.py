@@ -1,92 +1,71 @@
-"""Computes a float network in numpy: what calibration watches and what accuracy in float is measured on."""
+"""Runs float networks, and int8 networks on real numbers: what calibration watches and accuracy is measured on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..golden.graph import Graph, ModelError, Operator, Tensor
+from ..golden import affine
+from ..golden.graph import Graph, ModelError
+from ..golden.runtime import Session
+from .samples import Floats, Samples
 
-Floats = npt.NDArray[np.float32]
-Kernel = Callable[[Operator, tuple[Tensor, ...], list[Floats]], Floats]
+Array = npt.NDArray[Any]
 
 
-def evaluate(graph: Graph, inputs: npt.ArrayLike) -> Mapping[int, Floats]:
-    """Every activation of a float network of one input.
-
-    Parameters
-    ----------
-    inputs
-        float32, the input's shape with any number of samples as the first dimension.
-
-    Returns
-    -------
-    By tensor index, in order of computation; the samples are the first dimension.
+def activations(graph: Graph, samples: Samples) -> Iterator[Mapping[int, Floats]]:
+    """Every activation of a float network, by tensor index, inputs included; one mapping per sample.
 
     Raises
     ------
     ModelError
-        The network has an operator that this module does not compute.
+        An operator is not supported, or computes what is not finite.
     """
-    values: dict[int, Floats] = {graph.inputs[0].index: np.asarray(inputs, np.float32)}
-    for operator in graph.operators:
-        if operator.kind not in _KERNELS:
-            raise ModelError(f"{graph.name}: operator {operator.index} ({operator.kind}) has no float kernel")
-        arrays = [values[i] if i in values else graph.tensors[i].data for i in operator.inputs if i >= 0]
-        outputs = tuple(graph.tensors[i] for i in operator.outputs)
-        values[operator.outputs[0]] = _KERNELS[operator.kind](operator, outputs, [a for a in arrays if a is not None])
-    return MappingProxyType(values)
+    session = Session(graph)
+    written = [(operator, index) for operator in graph.operators for index in operator.outputs]
+    watched = [index for _, index in written if graph.tensors[index].dtype == np.float32]
+    for number, feed in enumerate(samples.feeds(graph)):
+        tensors = session.run(feed).tensors
+        for operator, index in written:
+            if not np.isfinite(tensors[index]).all():
+                raise ModelError(
+                    f"{graph.name}: operator {operator.index} ({operator.kind}) computes what is not finite "
+                    f"in tensor {index} ({graph.tensors[index].name}) for sample {number}"
+                )
+        yield {index: tensors[index] for index in (*graph.main.inputs, *watched)}
 
 
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Rows (or columns) that SAME adds before and after: what is odd goes after."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
+def quantized_inputs(graph: Graph, feed: Sequence[Floats]) -> list[Array]:
+    """Real numbers as a quantized network's inputs.
+
+    Raises
+    ------
+    ModelError
+        An input is not quantized.
+    """
+    tensors = zip(graph.inputs, feed, strict=True)
+    return [affine.quantize(real, affine.known(tensor), tensor.dtype) for tensor, real in tensors]
 
 
-def _convolution(operator: Operator, outputs: tuple[Tensor, ...], arrays: list[Floats]) -> Floats:
-    x, weights, bias = arrays
-    options = operator.options
-    if options["dilation_h_factor"] != 1 or options["dilation_w_factor"] != 1:
-        raise ModelError(f"operator {operator.index} (CONV_2D): dilation has no float kernel")
-    strides = options["stride_h"], options["stride_w"]
-    kernel = weights.shape[1:3]
-    if options["padding"] == "SAME":
-        padding = [same_padding(n, k, s) for n, k, s in zip(x.shape[1:3], kernel, strides, strict=True)]
-        x = np.pad(x, ((0, 0), *padding, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (1, 2))[:, :: strides[0], :: strides[1]]
-    # (samples, y, x, channels, ky, kx) against (outputs, ky, kx, channels)
-    return _activate(np.tensordot(windows, weights, ((3, 4, 5), (3, 1, 2))) + bias, operator)
+def accuracy(graph: Graph, samples: Samples) -> float:
+    """The share of samples for which a network's first output is largest at the label; of equals the first counts.
 
+    A network with integer inputs gets the samples quantized, and is computed to the bit.
 
-def _dense(operator: Operator, outputs: tuple[Tensor, ...], arrays: list[Floats]) -> Floats:
-    x, weights, bias = arrays
-    return _activate(x.reshape(-1, weights.shape[1]) @ weights.T + bias, operator)
-
-
-def _reshape(operator: Operator, outputs: tuple[Tensor, ...], arrays: list[Floats]) -> Floats:
-    return arrays[0].reshape(-1, *outputs[0].shape[1:])
-
-
-def _softmax(operator: Operator, outputs: tuple[Tensor, ...], arrays: list[Floats]) -> Floats:
-    x = arrays[0] * np.float32(operator.options["beta"])
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
-
-
-def _activate(x: Floats, operator: Operator) -> Floats:
-    low, high = _BOUNDS[operator.options["fused_activation_function"]]
-    return np.clip(x, np.float32(low), np.float32(high))
-
-
-_BOUNDS = {"NONE": (-np.inf, np.inf), "RELU": (0, np.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
-
-_KERNELS: Mapping[str, Kernel] = {
-    "CONV_2D": _convolution,
-    "FULLY_CONNECTED": _dense,
-    "RESHAPE": _reshape,
-    "SOFTMAX": _softmax,
-}
+    Raises
+    ------
+    ModelError
+        The samples have no labels, or as `runtime.run`.
+    """
+    if samples.labels is None:
+        raise ModelError("the samples have no labels")
+    session = Session(graph)
+    whole = any(tensor.dtype != np.float32 for tensor in graph.inputs)
+    right = 0
+    for feed, label in zip(samples.feeds(graph), samples.labels, strict=True):
+        inputs = quantized_inputs(graph, feed) if whole else feed
+        right += int(session.run(inputs, keep="outputs").outputs[0].argmax()) == label
+    return float(right / len(samples))

@@ -12,7 +12,7 @@ from eightfold.golden.reader import read
 from eightfold.golden.runtime import run
 from eightfold.golden.writer import write
 from eightfold.training import digits
-from eightfold.training.evaluation import evaluate
+from eightfold.training.evaluation import accuracy, quantized_inputs
 
 from ..golden.oracle import LiteRT
 
@@ -42,12 +42,13 @@ def test_every_tensor_equals_litert_on_every_image(graph: Graph, data: dict[str,
 
 def test_the_accuracy_in_int8_is_the_one_stated(graph: Graph, data: dict[str, np.ndarray]) -> None:
     assert len(data["labels"]) == digits.TEST_IMAGES
-    assert digits.integer_accuracy(graph, data["images"], data["labels"]) == 1.0
+    assert accuracy(graph, digits.samples(data["pixels"], data["labels"])) == 1.0
 
 
 def test_the_images_are_the_pixels_quantized(graph: Graph, data: dict[str, np.ndarray]) -> None:
     assert data["pixels"].max() == 16
-    np.testing.assert_array_equal(data["images"], digits.quantized_images(graph, data["pixels"]))
+    (images,) = quantized_inputs(graph, [digits.real(data["pixels"])])
+    np.testing.assert_array_equal(data["images"], images)
 
 
 def test_the_macs_are_those_stated(graph: Graph) -> None:
@@ -79,8 +80,8 @@ def test_the_exported_graph_computes_what_the_trained_modules_compute() -> None:
     with torch.no_grad():
         expected = torch.softmax(model(x), dim=1).numpy()
     exported = digits._float_graph(model)
-    outputs = evaluate(exported, x.permute(0, 2, 3, 1).numpy())
-    np.testing.assert_allclose(outputs[exported.main.outputs[0]], expected, rtol=1e-4, atol=1e-5)
+    for image, row in zip(x.permute(0, 2, 3, 1).numpy(), expected, strict=True):
+        np.testing.assert_allclose(run(exported, [image[None]]).outputs[0][0], row, rtol=1e-4, atol=1e-5)
 
 
 def test_training_is_deterministic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
