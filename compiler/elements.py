@@ -53,6 +53,11 @@ class WideConfig(Config):
         return cls(**values, element_bytes=element_bytes)
 
     @property
+    def bus_bits(self) -> int:
+        """Of a beat, which command words share with elements."""
+        return 8 * self.bus_bytes * self.element_bytes
+
+    @property
     def parameter_rows(self) -> int:
         """One bias for each channel."""
         return 1

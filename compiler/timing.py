@@ -33,7 +33,7 @@ class Clock:
         config = self._config
         opcode = command.opcode
         # Command words come through the channel that loads use.
-        self._free[Opcode.LOAD] += -(-command.words() * WORD_BITS // 8 // config.bus_bytes)
+        self._free[Opcode.LOAD] += -(-command.words() * WORD_BITS // config.bus_bits)
         ready = max((self._done[other][count] for other, count in awaited.items()), default=0)
         match command:
             case Execute():

@@ -109,6 +109,11 @@ class Config:
     # Widths that follow.
 
     @property
+    def bus_bits(self) -> int:
+        """Bits of a beat on the bus."""
+        return 8 * self.bus_bytes
+
+    @property
     def line_bytes(self) -> int:
         """Width of one of the scratchpad's two banks.
 

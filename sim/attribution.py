@@ -65,10 +65,11 @@ def attribute(step: MachineStep, activity: Activity, config: Config) -> dict[int
         until = activity.counters["cycles"] if last else max([before, *executed])
         commands = [step.commands[i] for i in own]
         words = words_before + sum(command.words() for command in commands)
-        fetched = _beats(0, words * WORD_BITS // 8, config) - _beats(0, words_before * WORD_BITS // 8, config)
+        fetched = -(-words * WORD_BITS // config.bus_bits) + -words_before * WORD_BITS // config.bus_bits
         read = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Load))
         written = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Store))
-        costs[operator] = Cost(until - before, (read + fetched) * config.bus_bytes, written * config.bus_bytes)
+        beat = config.bus_bits // 8
+        costs[operator] = Cost(until - before, (read + fetched) * beat, written * beat)
         before, words_before = until, words
     return costs
 

@@ -17,6 +17,9 @@ from .agenda import Agenda, Phase
 from .engine import Engine, covered
 from .scratchpad import Accesses, Scratchpad
 
+EXECUTE_COUNTERS = ("accumulator_reads", "accumulator_writes", "weight_reads", "array_steps", "outputs")
+"""Counters that tell what execute commands do, and not when."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passes:
@@ -81,6 +84,20 @@ class Passes:
     def steps(self) -> int:
         """Vectors streamed in all passes."""
         return self.blocks * self.passes * self.vectors
+
+    def accesses(self, command: Execute, config: Config) -> dict[str, int]:
+        """What `command`, whose passes these are, adds to each of `EXECUTE_COUNTERS`, whenever it runs."""
+        totals = self.blocks * self.pixels
+        sums = totals * self.passes
+        finished = totals if command.finish else 0
+        rows = self.passes * config.rows + (config.parameter_rows if command.finish else 0)
+        return {
+            "accumulator_reads": sums - (0 if command.accumulate else totals),
+            "accumulator_writes": sums - finished,
+            "weight_reads": self.blocks * rows,
+            "array_steps": self.steps,
+            "outputs": finished,
+        }
 
 
 @lru_cache

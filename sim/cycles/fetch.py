@@ -32,13 +32,13 @@ class Fetch:
     """
 
     def __init__(self, agenda: Agenda, config: Config, bus: ReadBus, *, address: int, words: int) -> None:
-        longest = min(config.burst_beats, BURST_BYTES // config.bus_bytes)
-        self.beats = -(-words * WORD_BITS // 8 // config.bus_bytes)
+        longest = min(config.burst_beats, 8 * BURST_BYTES // config.bus_bits)
+        self.beats = -(-words * WORD_BITS // config.bus_bits)
         self._agenda = agenda
         self._bus = bus
         self._bursts = bursts(address // config.bus_bytes, self.beats, longest)
         self._room = (MAX_BURSTS - 1) * longest
-        self._parts = config.bus_bytes * 8 // WORD_BITS  # words in a beat; 0 if a word is two beats
+        self._parts = config.bus_bits // WORD_BITS  # words in a beat; 0 if a word is two beats
         self._asked = _START - 1
         self._arrivals: list[int] = []
         self._taken: list[int] = []  # when each beat left the buffer

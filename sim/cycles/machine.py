@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ...hw.commands import PARAMETER_ROWS, Command, Execute, Load, Opcode, Store
+from ...hw.commands import Command, Execute, Load, Opcode, Store
 from ...hw.config import Config
 from ...hw.control import END_LATENCY
 from ...hw.registers import COUNTERS
 from .agenda import Agenda
 from .bus import ReadBus
 from .engine import Engine
-from .execute import ExecuteEngine
+from .execute import EXECUTE_COUNTERS, ExecuteEngine
 from .fetch import Dispatch, Fetch
 from .load import LoadEngine
 from .scratchpad import Scratchpad
@@ -155,19 +156,11 @@ def simulate(
     return Timeline(MappingProxyType({name.lower(): counters[name.lower()] for name in COUNTERS}), timings)
 
 
-def _execute_counters(engine: ExecuteEngine, config: Config) -> dict[str, int]:
+def _execute_counters(engine: ExecuteEngine, config: Config) -> Mapping[str, int]:
     """What the execute engine's commands need, whenever they run."""
-    counters = dict.fromkeys(("accumulator_reads", "accumulator_writes", "weight_reads", "array_steps", "outputs"), 0)
+    counters: Counter[str] = Counter(dict.fromkeys(EXECUTE_COUNTERS, 0))
     for command, passes in zip(engine.commands, engine.passes, strict=True):
-        totals = passes.blocks * passes.pixels
-        sums = totals * passes.passes
-        finished = totals if command.finish else 0
-        counters["array_steps"] += passes.steps
-        counters["outputs"] += finished
-        counters["accumulator_reads"] += sums - (0 if command.accumulate else totals)
-        counters["accumulator_writes"] += sums - finished
-        rows = passes.passes * config.rows + (PARAMETER_ROWS if command.finish else 0)
-        counters["weight_reads"] += passes.blocks * rows
+        counters.update(passes.accesses(command, config))
     return counters
 
 
