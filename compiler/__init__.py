@@ -2,6 +2,7 @@
 
 from .compilation import compile
 from .program import (
+    AliasStep,
     CompileError,
     HostStep,
     MachineStep,
@@ -15,6 +16,7 @@ from .program import (
 )
 
 __all__ = [
+    "AliasStep",
     "CompileError",
     "HostStep",
     "MachineStep",

@@ -13,12 +13,24 @@ from ..golden.kernels import check_supported
 from ..golden.numerics import Profile
 from ..hw.commands import COUNT_BITS, WORD_BITS
 from ..hw.config import Config
+from .aliases import is_alias, roots_of
 from .choice import Choices
 from .emission import Place, Site, emit
 from .lowering import Convolution, lower, reason_for_host
 from .packing import pack
 from .placement import place, uses_of
-from .program import CompileError, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .program import (
+    AliasStep,
+    CompileError,
+    HostStep,
+    MachineStep,
+    MemoryMap,
+    Program,
+    Region,
+    Resident,
+    Step,
+    TensorRegion,
+)
 from .schedule import Schedule, Window
 from .units import WeightBuffer, packed_bytes
 
@@ -48,7 +60,8 @@ class Dram:
 def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Program:
     """Compiles a network for a machine.
 
-    Neighbouring operators that the machine computes become one command stream; the host computes the others.
+    Neighbouring operators that the machine computes become one command stream; the host computes the others. Operators
+    that only change the shape cost nothing, and part no neighbours.
 
     Parameters
     ----------
@@ -117,17 +130,19 @@ class Plan:
 def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
-    reasons = [reason_for_host(operator, graph, config, profile) for operator in graph.operators]
+    roots = roots_of(graph)
+    computed = [operator for operator in graph.operators if not is_alias(operator, graph)]
+    reasons = {operator.index: reason_for_host(operator, graph, config, profile) for operator in computed}
     layers = {
-        operator.index: lower(operator, graph, profile)
-        for operator, reason in zip(graph.operators, reasons, strict=True)
-        if reason is None
+        operator.index: _rooted(lower(operator, graph, profile), roots)
+        for operator in computed
+        if reasons[operator.index] is None
     }
     dram = Dram()
     weights_at = {index: dram.take(packed_bytes(layer, config)).offset for index, layer in layers.items()}
     weights = Region(0, dram.size)
     steps: list[Step] = []
-    for on_machine, group in groupby(graph.operators, key=lambda operator: operator.index in layers):
+    for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
         if on_machine:
             try:
@@ -136,7 +151,31 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
             steps += [HostStep(i, reasons[i] or "") for i in operators]
-    return Plan(layers, steps, weights, weights_at, dram)
+    return Plan(layers, _with_aliases(steps, graph, roots), weights, weights_at, dram)
+
+
+def _rooted(layer: Convolution, roots: Mapping[int, int]) -> Convolution:
+    """A layer that reads what its source is an alias of."""
+    return replace(layer, source=roots.get(layer.source, layer.source))
+
+
+def _with_aliases(steps: Sequence[Step], graph: Graph, roots: Mapping[int, int]) -> list[Step]:
+    """The steps, with an alias right after what its tensor comes from."""
+    aliases = [operator for operator in graph.operators if is_alias(operator, graph)]
+    known = set(graph.main.inputs)
+    done: list[Step] = []
+    for step in (None, *steps):
+        match step:
+            case HostStep():
+                known.update(graph.operators[step.operator].outputs)
+            case MachineStep():
+                known.update(t for operator in step.operators for t in graph.operators[operator].outputs)
+        if step is not None:
+            done.append(step)
+        ready = [alias for alias in aliases if roots[alias.outputs[0]] in known]
+        done += [AliasStep(alias.index, roots[alias.outputs[0]]) for alias in ready]
+        aliases = [alias for alias in aliases if alias not in ready]
+    return done
 
 
 def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
@@ -199,9 +238,10 @@ def _machine_step(
 
 def _leaving(graph: Graph, layers: Sequence[Convolution]) -> set[int]:
     """The tensors that something outside a stream needs: another operator, or whoever runs the network."""
+    roots = roots_of(graph)
     inside = {layer.operator for layer in layers}
     leaving = set(graph.main.outputs)
     for operator in graph.operators:
-        if operator.index not in inside:
+        if operator.index not in inside and not is_alias(operator, graph):
             leaving.update(operator.inputs)
-    return leaving
+    return {roots.get(tensor, tensor) for tensor in leaving}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +95,22 @@ class HostStep:
     reason: str
 
 
+@dataclass(frozen=True)
+class AliasStep:
+    """An operator that nobody computes: its output is its first input's bytes under another shape.
+
+    Parameters
+    ----------
+    operator
+        Its index.
+    tensor
+        The tensor whose bytes its output is, behind all other aliases.
+    """
+
+    operator: int
+    tensor: int
+
+
 @dataclass(frozen=True, eq=False)
 class MachineStep:
     """Operators that one command stream computes.
@@ -108,9 +126,9 @@ class MachineStep:
     notes
         For each command, what it is about, for people.
     inputs
-        Tensors that must be in DRAM before.
+        Tensors that must be in DRAM before; none is an alias.
     outputs
-        Tensors that are in DRAM after.
+        Tensors that are in DRAM after; likewise.
     residents
         Tensors that lie in the scratchpad for a while.
     stream
@@ -127,7 +145,10 @@ class MachineStep:
     stream: Region
 
 
-Step = HostStep | MachineStep
+Where = Literal["array", "host", "none"]
+"""What computes an operator; nothing does where it only gives its input another shape."""
+
+Step = HostStep | AliasStep | MachineStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +182,7 @@ class Program:
         KeyError
             It never does.
         """
+        tensor = self.roots.get(tensor, tensor)
         for region in self.memory.tensors:
             if region.tensor == tensor:
                 return region
@@ -176,7 +198,24 @@ class Program:
                 image[step.stream.offset :][: words.size] = words
         return image
 
-    @property
+    @cached_property
+    def roots(self) -> Mapping[int, int]:
+        """For each tensor that is an alias, the one whose bytes it is."""
+        aliases = (step for step in self.steps if isinstance(step, AliasStep))
+        return {self.graph.operators[step.operator].outputs[0]: step.tensor for step in aliases}
+
+    @cached_property
+    def aliases(self) -> frozenset[int]:
+        """The operators that nobody computes."""
+        return frozenset(step.operator for step in self.steps if isinstance(step, AliasStep))
+
+    def where(self, operator: int) -> Where:
+        """What computes an operator."""
+        if operator in self.machine_operators:
+            return "array"
+        return "none" if operator in self.aliases else "host"
+
+    @cached_property
     def machine_operators(self) -> frozenset[int]:
         """The operators that run on the machine."""
         return frozenset(o for step in self.steps if isinstance(step, MachineStep) for o in step.operators)
@@ -252,6 +291,13 @@ def _listing(program: Program) -> list[str]:
         if isinstance(step, HostStep):
             kind = graph.operators[step.operator].kind
             lines.append(f"step {number}: host: operator {step.operator} {kind}: {step.reason}")
+            continue
+        if isinstance(step, AliasStep):
+            operator = graph.operators[step.operator]
+            lines.append(
+                f"step {number}: none: operator {step.operator} {operator.kind}: {tensor(operator.outputs[0])} "
+                f"is {tensor(step.tensor)}"
+            )
             continue
         names = ", ".join(f"{o} {graph.operators[o].kind}" for o in step.operators)
         lines.append(f"step {number}: machine: operators {names}")

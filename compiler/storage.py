@@ -26,7 +26,7 @@ from ..golden.graph import Graph, Operator, Quantization, Subgraph, Tensor
 from ..golden.numerics import Profile, Rounding
 from ..hw.commands import decode, encode
 from ..hw.config import Config
-from .program import HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .program import AliasStep, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
 
 MAGIC = b"EIGHTFLD"
 VERSION = 1
@@ -176,6 +176,8 @@ def _graph_in(description: Mapping[str, Any], data: memoryview) -> Graph:
 def _step_out(step: Step, arrays: _Arrays) -> dict[str, Any]:
     if isinstance(step, HostStep):
         return {"host": dataclasses.asdict(step)}
+    if isinstance(step, AliasStep):
+        return {"alias": dataclasses.asdict(step)}
     return {
         "machine": {
             "operators": step.operators,
@@ -193,6 +195,8 @@ def _step_out(step: Step, arrays: _Arrays) -> dict[str, Any]:
 def _step_in(item: Mapping[str, Any], data: memoryview) -> Step:
     if "host" in item:
         return HostStep(**item["host"])
+    if "alias" in item:
+        return AliasStep(**item["alias"])
     fields = item["machine"]
 
     def integers(values: Sequence[int]) -> tuple[int, ...]:

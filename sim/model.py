@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from ..compiler.program import HostStep, MachineStep, Program
+from ..compiler.program import MachineStep, Program
 from ..golden.macs import macs
 from ..hw.commands import Opcode
 from ..hw.config import Config
@@ -37,7 +37,7 @@ class LayerCost:
     index, op
         The operator's place and kind.
     where
-        `array` or `host`.
+        `array`, `host`, or `none` for an operator that costs nothing.
     macs
         Products.
     cycles
@@ -128,7 +128,7 @@ class CycleProfile:
                 LayerCost(
                     index=graph.first + operator.index,
                     op=operator.kind,
-                    where="array" if operator.index in costs else "host",
+                    where=self.program.where(operator.index),
                     macs=products,
                     cycles=cost.cycles,
                     utilization=products / (cost.cycles * multipliers) if cost.cycles else None,
@@ -192,7 +192,7 @@ def profile(program: Program, latency: int = DEFAULT_LATENCY) -> CycleProfile:
     """
     if latency < 1:
         raise SettingError(f"latency is {latency}; at least 1 cycle was expected")
-    steps = (step for step in program.steps if not isinstance(step, HostStep))
+    steps = (step for step in program.steps if isinstance(step, MachineStep))
     return CycleProfile(program, latency, tuple(model_step(step, program.config, latency) for step in steps))
 
 

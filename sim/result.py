@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
+from ..compiler.program import Where
 from ..golden.numerics import Profile
 from ..hw.config import Config
 from .divergence import Divergence
 from .trace import Run
-
-Where = Literal["array", "host"]
 
 FORMAT = "eightfold-run/1"
 """Names the JSON form of a result; the number changes when a reader of the old form would be misled."""
@@ -28,14 +27,14 @@ class LayerResult:
     index, op, name
         The operator's place, its kind, and its first output's name.
     where
-        What computed it.
+        What computed it; `none` for an operator that only gives its input another shape.
     reason
-        Why the host did; None for the array.
+        Why the host did; None elsewhere.
     macs
         Products.
     cycles
         Of the machine: from the completion of the last execute command of the layers before it to that of its own, so
-        that the cycles of all layers sum to those of the run. 0 on the host. None where time was not simulated.
+        that the cycles of all layers sum to those of the run. 0 off the array. None where time was not simulated.
     utilization
         `macs / (cycles * multipliers)`; None where there are no cycles.
     dram_read_bytes, dram_write_bytes

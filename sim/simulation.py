@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.compilation import compile
-from ..compiler.program import HostStep, MachineStep, Program, from_machine, to_machine
+from ..compiler.program import AliasStep, HostStep, MachineStep, Program, from_machine, to_machine
 from ..golden.graph import ModelError
 from ..golden.macs import macs
 from ..golden.runtime import Session, check_input
@@ -227,7 +227,9 @@ class Simulation:
         runs: list[Run] = []
         meter = _Meter(self.program, progress)
         for step in self.program.steps:
-            if isinstance(step, HostStep):
+            if isinstance(step, AliasStep) and step.tensor not in tensors:
+                continue  # never whole in memory
+            if isinstance(step, HostStep | AliasStep):
                 operator = graph.operators[step.operator]
                 outputs = self._host.run_operator(operator, tensors)
                 tensors.update(zip(operator.outputs, outputs, strict=True))
@@ -308,7 +310,8 @@ class Simulation:
         layers = []
         for operator in graph.operators:
             products = macs(operator, graph)
-            on_array = self.backend != "golden" and operator.index in program.machine_operators
+            where = program.where(operator.index) if self.backend != "golden" else "host"
+            on_array = where == "array"
             cost = costs.get(operator.index, Cost(0, 0, 0))
             modelled = on_array and self.backend == "model"
             seen = {} if modelled else tensors
@@ -319,8 +322,8 @@ class Simulation:
                     index=graph.first + operator.index,
                     op=operator.kind,
                     name=graph.tensors[operator.outputs[0]].name if operator.outputs else "",
-                    where="array" if on_array else "host",
-                    reason=None if on_array else reasons.get(operator.index, "the backend is golden"),
+                    where=where,
+                    reason=None if where != "host" else reasons.get(operator.index, "the backend is golden"),
                     macs=products,
                     cycles=cost.cycles if timed else None,
                     utilization=products / (cost.cycles * multipliers) if on_array and cost.cycles else None,
