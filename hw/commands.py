@@ -51,6 +51,26 @@ class Mode(enum.IntEnum):
     DEPTHWISE = 1
 
 
+class Finish(enum.IntEnum):
+    """Where the sums of an `Execute` command's last pass go."""
+
+    KEEP = 0
+    """They stay in the accumulators."""
+    STORE = 1
+    """They are requantized to int8, in the scratchpad."""
+    RETURN = 2
+    """They are requantized to 32 bits and come back to the accumulators."""
+
+
+class Combine(enum.IntEnum):
+    """What becomes of a value that reaches an accumulator which already holds one."""
+
+    ADD = 0
+    MAXIMUM = 1
+    SUBTRACT = 2
+    """What it holds, less the value."""
+
+
 class Field(NamedTuple):
     """Where a field lies in its command."""
 
@@ -215,12 +235,29 @@ class Execute(Command):
     array; block `b` reads them `b * C` bytes further; and the sum that goes with a vector is that of the R latest
     vectors of the pass, each weighted by one row of the tile: `sum(w[r] * v[n - r])`. `runs` is 1.
 
+    A pixel's sum meets what earlier passes left in its accumulator by `combine`; the first pass of a command that does
+    not `accumulate` replaces it. Where `gather` is set, all outputs of a pass belong to one pixel instead: the first
+    replaces or combines as said, the others combine, and only the pass's last vector finishes, at the place of its own
+    output; if it gives none, nothing does. Such a command is depthwise, and its vectors form one row, of which at most
+    every fourth gives an output.
+
+    Where the command finishes, each channel of a pixel becomes
+
+        round(((sum + bias) << pre_shift) * multiplier * 2^(shift - 31))
+
+    in the machine's rounding; a `shift` above zero takes the place of `pre_shift`, and with `square` the shifted number
+    is its own multiplier. Sums and the shifted number wrap at 32 bits. With `finish` 1 the result, plus `zero_point`
+    and clamped, goes to the scratchpad. With `finish` 2 it comes back to the pixel's accumulator, wrapped at 32 bits
+    and in all C columns: it replaces what that holds or, with `accumulate`, meets it by `combine`. Such a command is
+    depthwise and has one pass, whose sums leave the accumulators alone.
+
     Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
     last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per
     channel and row: bias, multiplier, both little-endian, shift).
 
     Commands overlap: one begins to stream while the outputs of those before it are still in the pipeline. Reads stay in
-    order, and so do writes, but a command that reads what an earlier one writes must await it by `wait_execute`.
+    order, and so do writes, but a command that reads what an earlier one writes must await it by `wait_execute`. What
+    earlier commands left in the accumulators is there without waiting, from the fourth vector after a pixel's own on.
     """
 
     opcode: ClassVar[Opcode] = Opcode.EXECUTE
@@ -230,7 +267,10 @@ class Execute(Command):
     wait_store: int = 0
     mode: int = _unsigned(4, "0: convolution, 1: depthwise")
     accumulate: int = _unsigned(1, "1: the first pass adds to the accumulators, 0: it overwrites them")
-    finish: int = _unsigned(1, "1: the last pass requantizes to the scratchpad, 0: it leaves sums in the accumulators")
+    finish: int = _unsigned(
+        2, "0: sums stay in the accumulators; the last pass requantizes 1: to the scratchpad, 2: to them"
+    )
+    combine: int = _unsigned(2, "how a value meets an accumulator; 0: add, 1: maximum, 2: subtract from it")
     weight_address: int = _unsigned(20, "first row in the weight buffer")
     blocks: int = _unsigned(12, "blocks of C output channels; at least 1", 1)
     last_channels: int = _unsigned(7, "channels of the last block, 1 to C", 1)
@@ -263,8 +303,13 @@ class Execute(Command):
     destination_strip_step: int = _signed(ADDRESS_BITS, "bytes between the outputs of strips")
     skip_rows: int = _unsigned(8, "rows of a strip before the first output")
     skip_columns: int = _unsigned(8, "vectors of a row before the first output")
-    every_row: int = _unsigned(4, "rows from one with outputs to the next; at least 1", 1)
-    every_column: int = _unsigned(4, "vectors from one output to the next; at least 1", 1)
+    every_row: int = _unsigned(7, "rows from one with outputs to the next; at least 1", 1)
+    every_column: int = _unsigned(7, "vectors from one output to the next; at least 1", 1)
+    gather: int = _unsigned(1, "1: the outputs of a pass are one pixel's")
+    square: int = _unsigned(1, "1: the number to be requantized is its own multiplier")
+    pre_shift: int = _unsigned(
+        5, "bits to the left before the multiplication, where the channel's shift is not above 0"
+    )
     wait_execute: int = _unsigned(COUNT_BITS, "execute commands to await: those whose outputs this one reads")
 
 

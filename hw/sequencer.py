@@ -7,7 +7,18 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import scratchpad, weights
-from .commands import ADDRESS_BITS, COUNT_BITS, INDEX_BITS, PARAMETER_ROWS, WORD_BITS, Execute, Mode, Opcode
+from .commands import (
+    ADDRESS_BITS,
+    COUNT_BITS,
+    INDEX_BITS,
+    PARAMETER_ROWS,
+    WORD_BITS,
+    Combine,
+    Execute,
+    Finish,
+    Mode,
+    Opcode,
+)
 from .config import Config
 from .engine import ERROR, command_layout
 from .registers import ErrorCode
@@ -192,6 +203,8 @@ class Sequencer(wiring.Component):
             & ((words.mode == Mode.CONVOLUTION) | ((words.mode == Mode.DEPTHWISE) & (words.runs == 1)))
             & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
             & (words.last_channels <= config.columns)
+            & ((words.finish <= Finish.STORE) & (words.combine == Combine.ADD))
+            & ((words.pre_shift == 0) & ~words.square & ~words.gather)
         )
         room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
         able = Signal()

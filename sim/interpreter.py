@@ -13,8 +13,8 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from ..golden.numerics import multiply_by_quantized_multiplier
-from ..hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Mode, Opcode, Store
+from ..golden.numerics import INT32_MIN, Rounding, multiply_by_quantized_multiplier
+from ..hw.commands import PARAMETER_ROWS, Combine, Command, Execute, Finish, Load, Memory, Mode, Opcode, Store
 from ..hw.config import Config
 
 
@@ -117,50 +117,69 @@ class Interpreter:
 
     def _execute(self, c: Execute) -> None:
         config = self.config
-        if c.mode not in tuple(Mode) or (c.mode == Mode.DEPTHWISE and c.runs != 1):
-            raise InterpreterError("no such mode")
-        passes = c.kernel_rows * c.kernel_columns * c.runs
-        counts = (c.pixels, c.columns, c.blocks, passes, c.every_row, c.every_column)
-        if not all(counts) or not 1 <= c.last_channels <= config.columns:
-            raise InterpreterError("nothing to compute")
-        if c.blocks > 1 and (c.accumulate or not c.finish):
-            raise InterpreterError("several blocks cannot share the accumulators")
+        passes = self._check_execute(c)
         stream = _Stream.of(c)
         pixels = int(np.count_nonzero(stream.emits))
+        if c.gather:
+            pixels = min(pixels, 1)
         if pixels > config.accumulator_depth:
             raise InterpreterError("more pixels than accumulators")
         tiles = self._read_weights(c, passes)
         depthwise = c.mode == Mode.DEPTHWISE
         if not depthwise:
             operands = self._read(c, stream, config.rows, 0)[stream.emits]
+        held = self.accumulators[:pixels]
         for block in range(c.blocks):
             weights = tiles[block, : passes * config.rows, : config.columns].astype(np.int64) - c.weight_zero_point
             # The last row of each tile lies first.
             weights = weights.reshape(passes, config.rows, -1)[:, ::-1]
-            sums = self._filter(c, stream, weights, block) if depthwise else _product(operands, weights)
-            if c.accumulate:
-                sums += self.accumulators[:pixels]
-            # Accumulators wrap.
-            totals = sums.astype(np.uint32).view(np.int32)
-            if c.finish:
-                channels = c.last_channels if block == c.blocks - 1 else config.columns
-                parameters = tiles[block, -PARAMETER_ROWS:, :channels]
-                self._write_outputs(c, stream, block, totals[:, :channels], parameters)
-            else:
-                self.accumulators[:pixels] = totals
+            sums = self._filter(c, stream, weights, block) if depthwise else _products(operands, weights, c.combine)
+            if c.gather and pixels:
+                sums = sums.reshape(-1, pixels, config.columns)
+            channels = c.last_channels if block == c.blocks - 1 else config.columns
+            parameters = tiles[block, -PARAMETER_ROWS:]
+            match c.finish:
+                case Finish.RETURN:
+                    _, result = self._requantize(c, _wrap(sums[0]), parameters)
+                    held[:] = _combined(c, held, result[np.newaxis])
+                case Finish.STORE if not c.gather or stream.emits[-1]:
+                    totals = _combined(c, held, sums)[:, :channels]
+                    accumulator, result = self._requantize(c, totals, parameters[:, :channels])
+                    self._write_outputs(c, stream, block, accumulator, result)
+                case _:
+                    held[:] = _combined(c, held, sums)
+
+    def _check_execute(self, c: Execute) -> int:
+        """The passes of a block."""
+        config = self.config
+        if c.mode not in tuple(Mode) or (c.mode == Mode.DEPTHWISE and c.runs != 1):
+            raise InterpreterError("no such mode")
+        passes = c.kernel_rows * c.kernel_columns * c.runs
+        counts = (c.pixels, c.columns, c.blocks, passes, c.every_row, c.every_column)
+        if not all(counts) or not 1 <= c.last_channels <= config.columns:
+            raise InterpreterError("nothing to compute")
+        if c.finish not in tuple(Finish) or c.combine not in tuple(Combine):
+            raise InterpreterError("no such finish or combination")
+        if c.blocks > 1 and (c.accumulate or not c.finish):
+            raise InterpreterError("several blocks cannot share the accumulators")
+        if c.finish == Finish.RETURN and (c.mode != Mode.DEPTHWISE or c.blocks * passes > 1 or c.gather):
+            raise InterpreterError("results come back from one depthwise pass that does not gather")
+        if c.gather and (c.mode != Mode.DEPTHWISE or c.pixels > c.columns or c.every_column < 4):
+            raise InterpreterError("depthwise outputs are gathered from one row, at most every fourth vector's")
+        return passes
 
     def _filter(self, c: Execute, stream: _Stream, weights: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.int64]:
-        """A depthwise block's sums, shape `(pixels, columns)`: each column weighs the R latest bytes of its channel."""
+        """A depthwise block's sums, shape `(passes, outputs, columns)`: a column weighs its latest R bytes."""
         rows, columns = self.config.rows, self.config.columns
         vectors = self._read(c, stream, columns, block * columns).astype(np.int64)
         numbers = np.flatnonzero(stream.emits)
-        sums = np.zeros((numbers.size, columns), np.int64)
+        sums = np.zeros((weights.shape[0], numbers.size, columns), np.int64)
         for number in range(weights.shape[0]):
             for r in range(rows):
                 if np.any(weights[number, r]):
                     if numbers.size and numbers[0] < r:
                         raise InterpreterError(f"an output weighs vectors before the first, {r} back")
-                    sums += weights[number, r] * vectors[numbers - r, number]
+                    sums[number] += weights[number, r] * vectors[numbers - r, number]
         return sums
 
     def _read_weights(self, c: Execute, passes: int) -> npt.NDArray[np.int8]:
@@ -192,40 +211,83 @@ class Interpreter:
         vectors: npt.NDArray[np.int8] = np.where(inside, data, np.int8(c.fill)).reshape(c.pixels, -1, size)
         return vectors
 
+    def _requantize(
+        self, c: Execute, totals: npt.NDArray[np.int32], parameters: npt.NDArray[np.int8]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The totals, shape `(pixels, channels)`, with their biases, and what the lanes make of them."""
+        parameters = np.ascontiguousarray(parameters.T)
+        bias, multiplier = (np.ascontiguousarray(parameters[:, i : i + 4]).view("<i4")[:, 0] for i in (0, 4))
+        shift = parameters[:, 8].astype(np.int64)
+        accumulator = _wrap(totals.astype(np.int64) + bias)
+        left = np.where(shift > 0, 0, c.pre_shift)
+        if self.config.rounding is not Rounding.SINGLE:
+            # What a single rounding keeps for the end is shifted here, and may leave the 32 bits.
+            left, shift = np.where(shift > 0, shift, left), np.minimum(shift, 0)
+        number = _wrap(accumulator.astype(np.int64) << left)
+        factor = multiplier.astype(np.int64)
+        if c.square:
+            factor = number.astype(np.int64)
+            if self.config.rounding is not Rounding.SINGLE:
+                # The square of -2^31 wraps, where the numerics' high product would saturate.
+                factor = np.where(number == INT32_MIN, -factor, factor)
+        rounding = self.config.rounding
+        return accumulator, multiply_by_quantized_multiplier(number, factor, shift, rounding=rounding)
+
     def _write_outputs(
         self,
         c: Execute,
         stream: _Stream,
         block: int,
-        totals: npt.NDArray[np.int32],
-        parameters: npt.NDArray[np.int8],
+        accumulator: npt.NDArray[np.int32],
+        result: npt.NDArray[np.int64],
     ) -> None:
-        """Requantizes the totals, shape `(pixels, channels)`, of a block."""
-        parameters = np.ascontiguousarray(parameters.T)
-        bias, multiplier = (np.ascontiguousarray(parameters[:, i : i + 4]).view("<i4")[:, 0] for i in (0, 4))
-        accumulator = (totals.astype(np.int64) + bias).astype(np.uint32).view(np.int32)
-        shift = parameters[:, 8].astype(np.int64)
-        output = multiply_by_quantized_multiplier(accumulator, multiplier, shift, rounding=self.config.rounding)
-        output = np.clip(output + c.zero_point, c.lower, c.upper)
-        strip, row, column = (axis[stream.emits] for axis in (stream.strip, stream.row, stream.column))
+        """Puts a block's results, shape `(pixels, channels)`, where they belong."""
+        if not result.size:
+            return
+        strip, row, column = (axis[stream.emits][-len(result) :] for axis in (stream.strip, stream.row, stream.column))
         pixel = c.destination + strip * c.destination_strip_step
         pixel = pixel + (row - c.skip_rows) // c.every_row * c.destination_row_step
         pixel = pixel + (column - c.skip_columns) // c.every_column * c.destination_column_step
-        address = (pixel + block * self.config.columns)[:, np.newaxis] + np.arange(totals.shape[1])
+        address = (pixel + block * self.config.columns)[:, np.newaxis] + np.arange(result.shape[1])
         if not (address.min() >= 0 and address.max() < self.scratchpad.size):
             raise InterpreterError("writes outside the scratchpad")
-        self.scratchpad.view(np.int8)[address] = output
+        self.scratchpad.view(np.int8)[address] = np.clip(result + c.zero_point, c.lower, c.upper)
         self.wrote(address, accumulator)
 
     def wrote(self, address: npt.NDArray[np.int64], accumulator: npt.NDArray[np.int32]) -> None:
         """Called with the scratchpad addresses that a command has just written, and the accumulators behind them."""
 
 
-def _product(vectors: npt.NDArray[np.int8], weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Vectors of shape `(pixels, passes, R)` times weights of shape `(passes, R, C)`, summed over passes."""
+def _products(vectors: npt.NDArray[np.int8], weights: npt.NDArray[np.int64], combine: int) -> npt.NDArray[np.int64]:
+    """Vectors of shape `(pixels, passes, R)` times weights of shape `(passes, R, C)`.
+
+    Returns the sums by pass, shape `(passes, pixels, C)`; where they are added anyway, all passes' as one.
+    """
     # Whole numbers below 2^53: the product is exact.
-    wide = vectors.reshape(len(vectors), -1).astype(np.float64)
-    return (wide @ weights.reshape(wide.shape[1], -1).astype(np.float64)).astype(np.int64)
+    vectors, weights = vectors.astype(np.float64), weights.astype(np.float64)
+    if combine == Combine.ADD:
+        wide = vectors.reshape(len(vectors), -1)
+        return (wide @ weights.reshape(wide.shape[1], -1)).astype(np.int64)[np.newaxis]
+    return (vectors.transpose(1, 0, 2) @ weights).astype(np.int64)
+
+
+def _combined(c: Execute, held: npt.NDArray[np.int32], values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """What accumulators, shape `(pixels, C)`, make of one array of values after the other."""
+    if not c.accumulate:
+        held, values = _wrap(values[0]), values[1:]
+    match c.combine:
+        case Combine.MAXIMUM:
+            largest: npt.NDArray[np.int32] = np.maximum(held, _wrap(values).max(axis=0, initial=INT32_MIN))
+            return largest
+        case Combine.SUBTRACT:
+            return _wrap(held - values.sum(axis=0))
+        case _:
+            return _wrap(held + values.sum(axis=0))
+
+
+def _wrap(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """The low 32 bits, as accumulators keep them."""
+    return values.astype(np.uint32).view(np.int32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from eightfold.hw.commands import Command, Execute, Load, Memory, Store
+from eightfold.hw.commands import Combine, Command, Execute, Finish, Load, Memory, Mode, Store
 from eightfold.hw.config import Config
 from eightfold.sim.interpreter import Interpreter, InterpreterError
 
@@ -116,3 +116,106 @@ def test_commands_that_await_each_other_are_named() -> None:
 def test_an_error_shows_the_command() -> None:
     with pytest.raises(InterpreterError, match=r"command 1: outside DRAM: load .*dram_address=60"):
         Interpreter(CONFIG, image()).run([LOAD_PIXELS, replace(LOAD_PIXELS, dram_address=60)])
+
+
+# Behind the accumulators: four pixels of two channels in a depthwise stream, scratchpad 0 on, weighed by one in row 0.
+VALUES = np.array([[5, -3], [100, -128], [-7, 127], [0, 9]])
+ONE = np.array([[0, 0], [0, 0], [0, 0], [1, 1]])  # the tile's rows, last first
+LANES = Execute(
+    mode=Mode.DEPTHWISE,
+    last_channels=2,
+    row_bytes=8,
+    height=1,
+    pixels=4,
+    columns=4,
+    column_step=2,
+    destination=32,
+    destination_column_step=2,
+)
+
+
+def lanes(
+    command: Execute, *, tile: np.ndarray = ONE, bias: int = 0, multiplier: int = 1 << 30, shift: int = 1
+) -> Interpreter:
+    """The machine behind a command on `VALUES`, whose accumulators held 1, 10, 100 and 1000. As is, sums stay."""
+    interpreter = Interpreter(CONFIG, np.zeros(0, np.uint8))
+    interpreter.scratchpad[:8] = VALUES.astype(np.int8).ravel().view(np.uint8)
+    interpreter.accumulators[:4] = [[1], [10], [100], [1000]]
+    channel = np.array([bias, multiplier], "<i4").tobytes() + shift.to_bytes(1, "little", signed=True)
+    parameters = np.frombuffer(channel * 2, np.int8).reshape(2, -1).T
+    packed = np.concatenate([tile.astype(np.int8), parameters]).ravel().view(np.uint8)
+    interpreter.weights[: packed.size] = packed
+    interpreter.step(command)
+    return interpreter
+
+
+HELD = np.array([[1], [10], [100], [1000]])
+COMBINED = {
+    Combine.ADD: HELD + VALUES,
+    Combine.MAXIMUM: np.maximum(HELD, VALUES),
+    Combine.SUBTRACT: HELD - VALUES,
+}
+
+
+@pytest.mark.parametrize("combine", Combine)
+@pytest.mark.parametrize("finish", [Finish.KEEP, Finish.RETURN])
+def test_values_meet_what_the_accumulators_hold(combine: Combine, finish: Finish) -> None:
+    # Multiplied by one: half of 2^31, and one bit to the left.
+    command = replace(LANES, finish=finish, combine=combine)
+    np.testing.assert_array_equal(lanes(replace(command, accumulate=1)).accumulators[:4], COMBINED[combine])
+    np.testing.assert_array_equal(lanes(command).accumulators[:4], VALUES)
+
+
+def test_results_come_back_requantized_and_whole() -> None:
+    command = replace(LANES, finish=Finish.RETURN, pre_shift=20, zero_point=5, lower=-1, upper=1)
+    result = lanes(command, bias=3, shift=-1).accumulators[:4]
+    np.testing.assert_array_equal(result, (VALUES + 3) << 18)
+    # A shift of the channel's own takes the place of the command's.
+    np.testing.assert_array_equal(lanes(command, bias=3, shift=4).accumulators[:4], (VALUES + 3) << 3)
+
+
+def test_a_square_is_its_own_multiplier() -> None:
+    command = replace(LANES, finish=Finish.RETURN, square=1, pre_shift=16)
+    np.testing.assert_array_equal(lanes(command, shift=-3).accumulators[:4], VALUES**2 // 4 + (VALUES**2 % 4 > 1))
+
+
+@pytest.mark.parametrize("combine", Combine)
+def test_a_pass_gathers_one_pixel(combine: Combine) -> None:
+    tile = np.zeros((4, 2), np.int64)
+    tile[:, :] = 1
+    # Sums of the four latest vectors, in vectors 3 and 7; the image ends after four vectors.
+    command = replace(LANES, gather=1, combine=combine, pixels=8, columns=8, skip_columns=3, every_column=4, fill=2)
+    sums = np.array([VALUES.sum(axis=0), [8, 8]])
+    expected = {
+        Combine.ADD: sums[0] + sums[1],
+        Combine.MAXIMUM: sums.max(axis=0),
+        Combine.SUBTRACT: sums[0] - sums[1],
+    }[combine]
+    kept = lanes(command, tile=tile)
+    np.testing.assert_array_equal(kept.accumulators[:2, 0], [expected[0], 10])
+    np.testing.assert_array_equal(kept.accumulators[:1], [expected])
+    stored = lanes(replace(command, finish=Finish.STORE, destination_column_step=0), tile=tile)
+    np.testing.assert_array_equal(stored.scratchpad[32:34].view(np.int8), np.clip(expected, -128, 127))
+    # Nothing finishes where the last vector gives no output.
+    late = lanes(replace(command, finish=Finish.STORE, pixels=7), tile=tile)
+    np.testing.assert_array_equal(late.accumulators[:1], [sums[0]])
+    assert not late.scratchpad[32:].any()
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"finish": 3}, "no such finish"),
+        ({"combine": 3}, "no such finish"),
+        ({"finish": Finish.RETURN, "mode": Mode.CONVOLUTION}, "come back from one depthwise pass"),
+        ({"finish": Finish.RETURN, "blocks": 2}, "come back from one depthwise pass"),
+        ({"finish": Finish.RETURN, "kernel_rows": 2}, "come back from one depthwise pass"),
+        ({"finish": Finish.RETURN, "gather": 1, "every_column": 4}, "come back from one depthwise pass"),
+        ({"gather": 1, "every_column": 3}, "gathered from one row"),
+        ({"gather": 1, "every_column": 4, "columns": 3}, "gathered from one row"),
+        ({"gather": 1, "every_column": 4, "mode": Mode.CONVOLUTION}, "gathered from one row"),
+    ],
+)
+def test_what_has_no_meaning_behind_the_accumulators(fields: dict[str, int], problem: str) -> None:
+    with pytest.raises(InterpreterError, match=problem):
+        lanes(replace(LANES, **fields))
