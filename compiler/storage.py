@@ -42,6 +42,17 @@ class ProgramError(ValueError):
 def save(program: Program, path: str | Path) -> None:
     """Writes a Program; a file is either written whole or not at all."""
     path = Path(path)
+    content = to_bytes(program)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_bytes(program: Program) -> bytes:
+    """What a Program's file holds; the same Program gives the same bytes."""
     arrays = _Arrays()
     description = {
         "config": program.config.as_dict(),
@@ -53,13 +64,7 @@ def save(program: Program, path: str | Path) -> None:
     }
     text = json.dumps(description, separators=(",", ":")).encode()
     body = text + b"".join(arrays.parts)
-    content = _HEADER.pack(MAGIC, VERSION, len(text), hashlib.sha256(body).digest()) + body
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return _HEADER.pack(MAGIC, VERSION, len(text), hashlib.sha256(body).digest()) + body
 
 
 def load(path: str | Path) -> Program:
@@ -75,18 +80,23 @@ def load(path: str | Path) -> Program:
         content = path.read_bytes()
     except OSError as error:
         raise ProgramError(f"{path}: {error.strerror}") from None
+    return from_bytes(content, str(path))
+
+
+def from_bytes(content: bytes, name: str) -> Program:
+    """The Program in a file's bytes; errors, which name it, are those of `load`."""
     if len(content) < _HEADER.size or not content.startswith(MAGIC):
-        raise ProgramError(f"{path}: not an Eightfold program")
+        raise ProgramError(f"{name}: not an Eightfold program")
     _, version, length, digest = _HEADER.unpack_from(content)
     if version != VERSION:
-        raise ProgramError(f"{path}: version {version} of the program format; this is version {VERSION}: compile anew")
+        raise ProgramError(f"{name}: version {version} of the program format; this is version {VERSION}: compile anew")
     body = content[_HEADER.size :]
     if length > len(body) or hashlib.sha256(body).digest() != digest:
-        raise ProgramError(f"{path}: damaged: its checksum does not match")
+        raise ProgramError(f"{name}: damaged: its checksum does not match")
     try:
         return _program_in(json.loads(body[:length]), memoryview(body)[length:])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ProgramError(f"{path}: not a consistent program: {error}") from None
+        raise ProgramError(f"{name}: not a consistent program: {error}") from None
 
 
 class _Arrays:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .sim.errors import MachineError, SimulatorError
     from .sim.model import CycleProfile, profile
     from .sim.result import LayerResult, RunResult
+    from .sim.sharded import run_sharded
     from .sim.simulation import Simulation, run
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _PLACES = {
     "load": ("golden.reader", "read"),
     "profile": ("sim.model", "profile"),
     "run": ("sim.simulation", "run"),
+    "run_sharded": ("sim.sharded", "run_sharded"),
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "load",
     "profile",
     "run",
+    "run_sharded",
 ]
 
 

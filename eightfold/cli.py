@@ -108,6 +108,20 @@ def run(
         str | None,
         typer.Option(metavar="A:B|A", help="Run only layers A to B-1 (or A), from the golden runtime's tensors."),
     ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Run each layer alone, many at once; what is done stays done.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --sharded: layers at once; by default, the processors.", min=1),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --sharded: a Dask scheduler, as tcp://host:8786.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --sharded: where the layers' results go.", show_default="out/sharded"),
+    ] = None,
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     stalls: Annotated[float, typer.Option(help="Chance that a bus channel pauses in a cycle, 0 to 0.99.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the stalls.")] = 1,
@@ -117,7 +131,8 @@ def run(
 
     from .reports.table import run_report
     from .sim.errors import MachineError, SimulatorError
-    from .sim.simulation import Simulation
+    from .sim.sharded import run_sharded
+    from .sim.simulation import run as run_program
 
     if trace is not None and backend in _TIMELESS:
         raise UsageError(f"--trace is {str(trace)!r}; the backend {backend} has no cycles")
@@ -126,6 +141,12 @@ def run(
             f"--figure is {str(figure)!r}, the backend {backend}; "
             f"a file that ends in {', '.join(_FIGURES)} and a backend with cycles, such as icarus, were expected"
         )
+    refused = (
+        {"--trace": trace, "--waves": waves} if sharded else {"--jobs": jobs, "--scheduler": scheduler, "--out": out}
+    )
+    for option, value in refused.items():
+        if value is not None:
+            raise UsageError(f"{option} is {str(value)!r}; it goes {'not ' if sharded else 'only '}with --sharded")
     program, values = _task(model, config, profile, inputs or [], layers)
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
@@ -134,12 +155,14 @@ def run(
         trace_part = stack.enter_context(replacing(trace)) if trace else None
         # The waveforms of a run that failed are what one wants to look at.
         waves_part = stack.enter_context(replacing(waves, keep_on=(MachineError, SimulatorError))) if waves else None
-        settings: dict[str, Any] = {"latency": latency, "stalls": stalls, "seed": seed, "waves": waves_part}
-        with (
-            _progress(f"{program.graph.name} on {program.config.name}") as report,
-            Simulation(program, backend, **settings) as simulation,
-        ):
-            result = simulation.run(values, progress=report)
+        settings: dict[str, Any] = {"latency": latency, "stalls": stalls, "seed": seed}
+        with _progress(f"{program.graph.name} on {program.config.name}") as report:
+            if sharded:
+                place = out or Path("out/sharded")
+                settings |= {"out": place, "jobs": jobs, "scheduler": scheduler}
+                result = run_sharded(program, values, backend, **settings, progress=report)
+            else:
+                result = run_program(program, values, backend, **settings, waves=waves_part, progress=report)
         text = _json(result.to_json())
         if json_part is not None:
             json_part.write_text(text, encoding="utf-8")

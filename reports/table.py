@@ -79,7 +79,8 @@ def totals(result: RunResult) -> Text:
     text = Text()
     if result.cycles is not None and result.latency is not None:
         memory = f"memory latency {result.latency} cycles" + (f", stalls {result.stalls:.0%}" if result.stalls else "")
-        text.append(f"{result.cycles:,} cycles by the machine's own count ({memory}); ")
+        alone = "each layer alone, " if result.jobs is not None else ""
+        text.append(f"{result.cycles:,} cycles by the machine's own count ({alone}{memory}); ")
     text.append(f"{result.array_macs:,} of {result.macs:,} MACs on the array")
     if result.utilization is not None:
         text.append(f", {result.utilization:.1%} of what it could do in that time")

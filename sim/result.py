@@ -82,6 +82,8 @@ class RunResult:
         What every command stream did when, for a trace. Empty where time was not simulated.
     divergence
         Where the array first differs from the golden runtime; None where it does not.
+    jobs
+        Of a sharded run: of how many runs it is the sum, each of one layer or a band of it; None for a single run.
     """
 
     model: str
@@ -97,6 +99,7 @@ class RunResult:
     outputs: tuple[npt.NDArray[Any], ...] = field(repr=False)
     runs: tuple[Run, ...] = field(default=(), repr=False)
     divergence: Divergence | None = field(default=None, repr=False)
+    jobs: int | None = None
 
     @property
     def cycles(self) -> int | None:
@@ -147,6 +150,7 @@ class RunResult:
             "latency": self.latency,
             "stalls": self.stalls,
             "seed": self.seed,
+            "jobs": self.jobs,
             "cycles": self.cycles,
             "macs": self.macs,
             "array_macs": self.array_macs,

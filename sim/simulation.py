@@ -118,7 +118,7 @@ def run(
     """
     if layers is not None:
         part = layers_of(program.graph, layers)
-        inputs = inputs_of(part, program.graph, _inputs(program, inputs), program.profile)
+        inputs = inputs_of(part, program.graph, check_inputs(program, inputs), program.profile)
         program = compile(part, program.config, program.profile)
     with Simulation(program, backend, latency=latency, stalls=stalls, seed=seed, waves=waves) as simulation:
         return simulation.run(inputs, progress=progress)
@@ -213,7 +213,7 @@ class Simulation:
     def run(self, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], *, progress: Report | None = None) -> RunResult:
         """One inference; parameters and errors are those of the function `run`."""
         graph = self.program.graph
-        values = _inputs(self.program, inputs)
+        values = check_inputs(self.program, inputs)
         reference = self._golden.run(values).tensors
         if self.backend == "golden":
             return self._result(reference, reference, {}, {})
@@ -280,63 +280,94 @@ class Simulation:
         counters: Mapping[str, int],
         runs: tuple[Run, ...] = (),
     ) -> RunResult:
-        program = self.program
-        timed = bool(counters)
-        return RunResult(
-            model=program.graph.name,
-            config=program.config,
-            profile=program.profile,
-            backend=self.backend,
-            latency=self._latency if timed else None,
-            stalls=self._stalls if timed else None,
-            seed=self._seed if timed else None,
-            layers=tuple(self._layers(tensors, reference, costs, timed)),
-            counters=MappingProxyType(dict(counters)),
-            tensors=MappingProxyType(dict(tensors)),
-            outputs=tuple(tensors[index] for index in program.graph.main.outputs),
-            runs=runs,
-        )
+        settings = {"latency": self._latency, "stalls": self._stalls, "seed": self._seed}
+        return run_result(self.program, self.backend, settings, tensors, reference, costs, counters, runs)
 
-    def _layers(
-        self,
-        tensors: Mapping[int, Array],
-        reference: Mapping[int, Array],
-        costs: Mapping[int, Cost],
-        timed: bool,
-    ) -> list[LayerResult]:
-        program = self.program
-        graph = program.graph
-        reasons = {step.operator: step.reason for step in program.steps if isinstance(step, HostStep)}
-        layers = []
-        for operator in graph.operators:
-            products = macs(operator, graph)
-            where = program.where(operator.index) if self.backend != "golden" else "host"
-            on_array = where == "array"
-            cost = costs.get(operator.index, Cost(0, 0, 0))
-            modelled = on_array and self.backend == "model"
-            seen = {} if modelled else tensors
-            wrong = [_mismatches(seen.get(index), reference[index]) for index in operator.outputs]
-            multipliers = program.config.multipliers
-            layers.append(
-                LayerResult(
-                    index=graph.first + operator.index,
-                    op=operator.kind,
-                    name=graph.tensors[operator.outputs[0]].name if operator.outputs else "",
-                    where=where,
-                    reason=None if where != "host" else reasons.get(operator.index, "the backend is golden"),
-                    macs=products,
-                    cycles=cost.cycles if timed else None,
-                    utilization=products / (cost.cycles * multipliers) if on_array and cost.cycles else None,
-                    dram_read_bytes=cost.read_bytes if timed else None,
-                    dram_write_bytes=cost.write_bytes if timed else None,
-                    elements=sum(reference[index].size for index in operator.outputs),
-                    mismatches=None if None in wrong else sum(count for count in wrong if count is not None),
-                )
+
+def run_result(
+    program: Program,
+    backend: str,
+    settings: Mapping[str, Any],
+    tensors: Mapping[int, Array],
+    reference: Mapping[int, Array],
+    costs: Mapping[int, Cost],
+    counters: Mapping[str, int],
+    runs: tuple[Run, ...] = (),
+) -> RunResult:
+    """What is said of a run.
+
+    Parameters
+    ----------
+    program, backend
+        What ran, and where.
+    settings
+        `latency`, `stalls` and `seed` of the memory.
+    tensors, reference
+        By tensor index: the run's, golden's.
+    costs
+        Of the operators that the array computed.
+    counters
+        The hardware's; empty where time was not simulated.
+    runs
+        What a trace shows.
+    """
+    timed = bool(counters)
+    return RunResult(
+        model=program.graph.name,
+        config=program.config,
+        profile=program.profile,
+        backend=backend,
+        latency=settings["latency"] if timed else None,
+        stalls=settings["stalls"] if timed else None,
+        seed=settings["seed"] if timed else None,
+        layers=tuple(_layers(program, backend, tensors, reference, costs, timed)),
+        counters=MappingProxyType(dict(counters)),
+        tensors=MappingProxyType(dict(tensors)),
+        outputs=tuple(tensors[index] for index in program.graph.main.outputs),
+        runs=runs,
+    )
+
+
+def _layers(
+    program: Program,
+    backend: str,
+    tensors: Mapping[int, Array],
+    reference: Mapping[int, Array],
+    costs: Mapping[int, Cost],
+    timed: bool,
+) -> list[LayerResult]:
+    graph = program.graph
+    reasons = {step.operator: step.reason for step in program.steps if isinstance(step, HostStep)}
+    layers = []
+    for operator in graph.operators:
+        products = macs(operator, graph)
+        where = program.where(operator.index) if backend != "golden" else "host"
+        on_array = where == "array"
+        cost = costs.get(operator.index, Cost(0, 0, 0))
+        modelled = on_array and backend == "model"
+        seen = {} if modelled else tensors
+        wrong = [_mismatches(seen.get(index), reference[index]) for index in operator.outputs]
+        multipliers = program.config.multipliers
+        layers.append(
+            LayerResult(
+                index=graph.first + operator.index,
+                op=operator.kind,
+                name=graph.tensors[operator.outputs[0]].name if operator.outputs else "",
+                where=where,
+                reason=None if where != "host" else reasons.get(operator.index, "the backend is golden"),
+                macs=products,
+                cycles=cost.cycles if timed else None,
+                utilization=products / (cost.cycles * multipliers) if on_array and cost.cycles else None,
+                dram_read_bytes=cost.read_bytes if timed else None,
+                dram_write_bytes=cost.write_bytes if timed else None,
+                elements=sum(reference[index].size for index in operator.outputs),
+                mismatches=None if None in wrong else sum(count for count in wrong if count is not None),
             )
-        return layers
+        )
+    return layers
 
 
-def _inputs(program: Program, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Array]:
+def check_inputs(program: Program, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Array]:
     """The network's inputs, checked."""
     graph = program.graph
     if isinstance(inputs, np.ndarray) or not isinstance(inputs, Sequence):

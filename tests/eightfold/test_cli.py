@@ -123,6 +123,16 @@ def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
             assert name == "output0" or np.array_equal(part[name], whole[name])
 
 
+def test_a_sharded_run_keeps_each_layer_s_result(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--backend", "commands", "--sharded", "--layers", "2:5", "--jobs", "2"]
+    text = succeed(capsys, "run", DIGITS, *options)
+    assert text.count("exact") == 4
+    assert len(os.listdir("out/sharded")) == 2
+    value = json.loads(succeed(capsys, "run", DIGITS, *options, "--json", "-", "--out", "out/sharded"))
+    check_types(value, RUN_TYPES)
+    assert (value["jobs"], value["bit_exact"]) == (2, True)
+
+
 def test_profile_shows_and_writes_what_a_network_costs(capsys: pytest.CaptureFixture[str]) -> None:
     text = succeed(capsys, "profile", DIGITS, "--config", "8x8", "--trace", "trace.json")
     assert text.count("CONV_2D") >= 4
@@ -241,6 +251,12 @@ def files() -> None:
         (["run", DIGITS, "--backend", "verilog"], "backend is 'verilog'; one of icarus"),
         (["run", DIGITS, "--latency", "0"], "latency is 0"),
         (["run", DIGITS, "--layers", "5:9"], "layers is 5:9; digits has the layers 0:7 (0 to 6)"),
+        (["run", DIGITS, "--jobs", "2"], "--jobs is '2'; it goes only with --sharded"),
+        (["run", DIGITS, "--scheduler", "tcp://x:1"], "--scheduler is 'tcp://x:1'; it goes only with --sharded"),
+        (["run", DIGITS, "--out", "o"], "--out is 'o'; it goes only with --sharded"),
+        (["run", DIGITS, "--sharded", "--waves", "w.vcd"], "--waves is 'w.vcd'; it goes not with --sharded"),
+        (["run", DIGITS, "--sharded", "--trace", "t.json"], "--trace is 't.json'; it goes not with --sharded"),
+        (["run", DIGITS, "--sharded", "--jobs", "0"], "--jobs"),
         (["run", DIGITS, "--layers", "last"], "layers is 'last'; A:B (A to B - 1) or A was expected"),
         (["run", DIGITS, "--stalls", "2"], "stalls is 2.0"),
         (["run", DIGITS, "--waves", "w.txt"], ".vcd or .fst was expected"),

@@ -26,6 +26,7 @@ RUN_TYPES: dict[str, tuple[type, ...]] = {
     "latency": (int, type(None)),
     "stalls": (float, type(None)),
     "seed": (int, type(None)),
+    "jobs": (int, type(None)),
     "cycles": (int, type(None)),
     "macs": (int,),
     "array_macs": (int,),
