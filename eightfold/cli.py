@@ -10,8 +10,7 @@ import json
 import signal
 import sys
 import threading
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -304,6 +303,78 @@ def export(
 
 
 @app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
+    calibration: Annotated[
+        Path,
+        typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="INT8.tflite", help="The result.", show_default=False)],
+    test: Annotated[
+        Path | None, typer.Option(metavar="DATA.npz", help="Samples to measure on, instead of those of --calibration.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Calibrate on the first N samples only.")
+    ] = None,
+    per_channel: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-channel/--per-tensor",
+            help="A scale for each output channel of the weights, or one for all.",
+            show_default="per channel, with --uint8 per tensor",
+        ),
+    ] = None,
+    uint8: Annotated[
+        bool, typer.Option("--uint8", help="The legacy format: uint8, weights with a zero point.")
+    ] = False,
+    symmetric: Annotated[bool, typer.Option("--symmetric", help="Activations without zero point.")] = False,
+    ranges: Annotated[str, typer.Option(help="How ranges are chosen: minmax, percentile or mse.")] = "minmax",
+    percentile: Annotated[
+        float, typer.Option(metavar="P", help="Percent of the values that --ranges percentile covers at each end.")
+    ] = 99.99,
+    equalize: Annotated[bool, typer.Option("--equalize", help="Even out channels between layers first.")] = False,
+    bias_correction: Annotated[
+        bool, typer.Option("--bias-correction", help="Take the mean error of the weights from the biases.")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Quantize a float network after training; show what that cost, layer by layer."""
+    from .golden.reader import read
+    from .golden.writer import write
+    from .inputs import read_arrays
+    from .reports.quantization import quantization_report
+    from .training.calibration import METHODS
+    from .training.post_training import Settings, quantize_after_training
+    from .training.quantization import Scheme, check_float
+    from .training.samples import samples_of
+
+    chosen = next((method for method in METHODS if method == ranges), None)
+    if chosen is None:
+        raise UsageError(f"--ranges is {ranges!r}; one of {', '.join(METHODS)} was expected")
+    if not 50 < percentile <= 100:
+        raise UsageError(f"--percentile is {percentile:g}; above 50 and at most 100 was expected")
+    if uint8 and per_channel:
+        raise UsageError("--uint8 has one scale per tensor; --per-channel cannot be followed")
+    scheme = Scheme("uint8" if uint8 else "int8", not uint8 if per_channel is None else per_channel, symmetric)
+    settings = Settings(scheme, chosen, percentile, equalize, bias_correction)
+    graph = read(model)
+    check_float(graph)
+    data = samples_of(graph, read_arrays(calibration), str(calibration))
+    measured = data if test is None else samples_of(graph, read_arrays(test), str(test))
+    with replacing(out) as part:
+        with _bar(f"quantizing {graph.name}", "inferences") as show:
+            result = quantize_after_training(
+                graph,
+                data.first(samples or len(data)),
+                settings,
+                test=measured,
+                report=lambda done, total: show(done / total, done),
+            )
+        part.write_bytes(write(result.graph))
+    _deliver(result.measurement.to_json(), json_file, quantization_report(result.measurement))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
     images: Annotated[int, typer.Option(help="Test images to recognise.")] = 8,
@@ -369,18 +440,10 @@ def _profile(name: str, option: str) -> Profile:
 
 def _dumped(path: Path) -> dict[int, Any]:
     """The tensors in a file that `run --dump` wrote, by index."""
-    import numpy as np
+    from .inputs import read_arrays
 
-    from .inputs import InputError
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = [name for name in file.files if name.startswith("tensor") and name[6:].isdecimal()]
-            return {int(name[6:]): file[name] for name in names}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not an .npz file of tensors: {error}") from None
+    arrays = read_arrays(path)
+    return {int(name[6:]): arrays[name] for name in arrays if name.startswith("tensor") and name[6:].isdecimal()}
 
 
 def _config(name: str) -> Config:
@@ -404,28 +467,33 @@ def _inputs(graph: Graph, sources: list[str]) -> list[Any]:
 
 @contextmanager
 def _progress(title: str) -> Iterator[Report]:
-    """A bar on stderr."""
+    """A bar on stderr for a run of the machine."""
+    with _bar(title, "cycles") as show:
+        yield lambda state: show(state.fraction, state.cycles)
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[float, int], None]]:
+    """A bar on stderr; it is told what share is done, and a count of `unit`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from .sim.simulation import Progress as State
 
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[cycles]:,} cycles"),
+        TextColumn(f"{{task.percentage:>3.0f}} %  {{task.fields[count]:,}} {unit}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=1.0, cycles=0)
+        task = bar.add_task(title, total=1.0, count=0)
 
-        def report(state: State) -> None:
-            bar.update(task, completed=state.fraction, cycles=state.cycles)
+        def show(share: float, count: int) -> None:
+            bar.update(task, completed=share, count=count)
 
-        yield report
+        yield show
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,27 @@ def read_input(graph: Graph, position: int, path: str) -> Array:
     if not isinstance(value, np.ndarray):
         raise InputError(f"{path}: an .npz file; an .npy file with one array was expected")
     return check_input(graph, position, value)
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The arrays in an .npz file, by name.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds something else.
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.ndarray):
+            with file:
+                return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
+        # What numpy says is no help: it takes whatever it does not know for a pickle.
+        raise InputError(f"{path}: not an .npz file of arrays") from None
+    raise InputError(f"{path}: an .npy file with one array; an .npz file of named arrays was expected")
 
 
 def random_input(graph: Graph, position: int, source: str) -> Array:

@@ -82,7 +82,7 @@ _KINDS: Mapping[Rule, str] = MappingProxyType(
         "EXPAND_DIMS TRANSPOSE SPLIT SPLIT_V SLICE STRIDED_SLICE GATHER TILE BROADCAST_TO REVERSE_V2 "
         "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SPACE_TO_DEPTH DEPTH_TO_SPACE SPACE_TO_BATCH_ND BATCH_TO_SPACE_ND "
         "MINIMUM MAXIMUM REDUCE_MAX REDUCE_MIN ARG_MAX ARG_MIN EQUAL NOT_EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL "
-        "SELECT SELECT_V2",
+        "SELECT SELECT_V2 SHAPE",
     }
 )
 
@@ -171,9 +171,15 @@ def check_float(graph: Graph) -> None:
             )
     if len(graph.subgraphs) > 1 or any(tensor.variable for tensor in graph.tensors):
         raise ModelError(f"{graph.name}: it keeps state or calls subgraphs, which cannot be quantized")
-    missing = [_place(graph, operator) for operator in graph.operators if operator.kind not in _RULES]
+    missing = [_place(graph, operator) for operator in graph.operators if _rule(graph, operator) is None]
     if missing:
         raise ModelError(f"{graph.name}: operators that cannot be quantized: {'; '.join(missing)}")
+
+
+def _rule(graph: Graph, operator: Operator) -> Rule | None:
+    """What an operator asks for, if that is known; one that has nothing to do with real numbers asks for nothing."""
+    real = any(graph.tensors[i].dtype == np.float32 for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    return _RULES.get(operator.kind) if real else "shared"
 
 
 def _place(graph: Graph, operator: Operator) -> str:
@@ -243,7 +249,7 @@ class _Quantizer:
 
     def share(self, operator: Operator) -> Operator:
         """Joins the tensors of an operator that must have one quantization, and notes a prescribed one."""
-        rule = _RULES[operator.kind]
+        rule = _rule(self.graph, operator)
         if rule == "fixed":
             scale, zero_point = _FIXED[operator.kind]
             offset = 128 if self.scheme.dtype == "uint8" else 0
@@ -339,7 +345,7 @@ class _Quantizer:
             if data is None or data.dtype != np.float32:
                 continue
             self.check_finite(index, data)
-            if _RULES[operator.kind] == "shared":
+            if _RULES.get(operator.kind) == "shared":
                 quantization = self.quantization(index)
             else:
                 quantization = self.scheme.activation(float(data.min()), float(data.max()))

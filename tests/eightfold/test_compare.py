@@ -66,7 +66,7 @@ def _inspection(capsys: pytest.CaptureFixture[str]) -> str:
         (["--profiles", "tflm,fast"], "--profiles is 'fast'; one of tflm, litert-ref"),
         (["--oracle", "onnx"], "--oracle is 'onnx'; litert was expected"),
         (["--dump", "missing.npz"], "missing.npz: cannot be read"),
-        (["--dump", DIGITS], "not an .npz file of tensors"),
+        (["--dump", DIGITS], "not an .npz file of arrays"),
     ],
 )
 def test_what_cannot_be_compared(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

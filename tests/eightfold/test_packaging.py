@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "compiler": {"golden", "hw"},
     "sim": {"golden", "hw", "compiler"},
     "training": {"golden"},
-    "reports": {"golden", "hw", "compiler", "sim"},
+    "reports": {"golden", "hw", "compiler", "sim", "training"},
 }
 # The hardware knows arithmetic, and nothing of networks.
 HW_MAY_IMPORT = "golden.numerics"

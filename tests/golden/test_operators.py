@@ -68,6 +68,9 @@ def real(name: str, seed: int) -> Graph:
     rng = np.random.default_rng(seed)
     tensors = []
     for tensor in graph.tensors:
+        if tensor.dtype.kind == "i" and tensor.quantization is None:
+            tensors.append(tensor)  # shapes and the like
+            continue
         data = None if tensor.data is None else rng.normal(size=tensor.shape).astype(np.float32)
         tensors.append(replace(tensor, dtype=np.dtype(np.float32), quantization=None, data=data))
     return replace(graph, subgraphs=(replace(graph.main, tensors=tuple(tensors)),))
@@ -85,10 +88,12 @@ REAL = [
     "softmax",
 ]
 REAL += ["LOGISTIC", "TANH", "RELU", "RELU6", "leaky_relu", "hard_swish", "MAXIMUM", "l2_normalization", "log_softmax"]
+REAL += ["transpose_conv"]
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_float32_islands_agree_with_the_oracle(name: str) -> None:
+    compared = 0
     for seed in range(SEEDS):
         graph = real(name, seed)
         inputs = random_inputs(graph, np.random.default_rng(seed))
@@ -96,5 +101,7 @@ def test_float32_islands_agree_with_the_oracle(name: str) -> None:
             expected = LiteRT(write(graph)).run(inputs)
         except (RuntimeError, ValueError):
             continue
+        compared += 1
         for got, wanted in zip(run(graph, inputs).outputs, expected, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+    assert compared >= SEEDS // 3

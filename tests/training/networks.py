@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from eightfold.golden.graph import Graph
+from eightfold.golden.runtime import run
+from eightfold.golden.writer import write
+from eightfold.training.evaluation import quantized_inputs
 from eightfold.training.network import NetworkBuilder
 from eightfold.training.samples import Samples
+
+from ..golden.oracle import LiteRT
 
 
 def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
@@ -60,5 +65,17 @@ def branches(seed: int = 0) -> Graph:
 def samples(graph: Graph, count: int = 32, seed: int = 1) -> Samples:
     """Normal numbers, and labels that have nothing to do with them."""
     random = np.random.default_rng(seed)
-    inputs = tuple(normal(random, count, *tensor.shape[1:]) for tensor in graph.inputs)
+    inputs = tuple(normal(random, count, *tensor.shape) for tensor in graph.inputs)
     return Samples(inputs, random.integers(0, 10, count))
+
+
+def assert_equal_to_litert(graph: Graph, data: Samples) -> None:
+    """Every tensor of a quantized network equals LiteRT's reference kernels on every sample."""
+    oracle = LiteRT(write(graph))
+    for feed in data.feeds(graph):
+        inputs = quantized_inputs(graph, feed)
+        execution = run(graph, inputs)
+        oracle.run(inputs)
+        for operator in graph.operators:
+            for index in operator.outputs:
+                np.testing.assert_array_equal(execution.tensors[index], oracle.tensor(index), str(operator))

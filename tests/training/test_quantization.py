@@ -25,7 +25,7 @@ from eightfold.training.samples import Samples
 
 from ..conftest import shared_models
 from ..golden.oracle import LiteRT
-from .networks import branches, chain, normal, samples
+from .networks import assert_equal_to_litert, branches, chain, normal, samples
 
 SCHEMES = (INT8, Scheme(per_channel=False), Scheme(symmetric=True), LEGACY)
 
@@ -39,17 +39,6 @@ def test_float_networks_compute_what_litert_computes(graph: Graph) -> None:
     for operator in graph.operators:
         index = operator.outputs[0]
         np.testing.assert_allclose(ours[index], oracle.tensor(index), rtol=1e-4, atol=1e-5)
-
-
-def assert_equal_to_litert(graph: Graph, data: Samples) -> None:
-    oracle = LiteRT(write(graph))
-    for feed in data.feeds(graph):
-        inputs = quantized_inputs(graph, feed)
-        execution = run(graph, inputs)
-        oracle.run(inputs)
-        for operator in graph.operators:
-            for index in operator.outputs:
-                np.testing.assert_array_equal(execution.tensors[index], oracle.tensor(index), str(operator))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)

@@ -1,0 +1,71 @@
+"""What quantization did to a network, as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..training.post_training import Measurement
+from .table import NOT_MEASURED, new_table, percent
+
+
+def quantization_report(measurement: Measurement) -> RenderableType:
+    """A line per layer, then accuracy and size, as rich shows them."""
+    settings, plain = measurement.settings, measurement.plain_layers
+    ranges = f"{settings.ranges} {settings.percentile:g}" if settings.ranges == "percentile" else settings.ranges
+    table = new_table(
+        f"{measurement.model}: {settings.scheme}, ranges {ranges}",
+        ("#", ">"),
+        ("operator", "<"),
+        ("range", ">"),
+        ("scale", ">"),
+        ("zero point", ">"),
+        ("saturated", ">"),
+        ("weights dB", ">"),
+        ("rounded dB", ">"),
+        *([("plain dB", ">")] if plain else []),
+        ("network dB", ">"),
+    )
+    for position, layer in enumerate(measurement.layers):
+        table.add_row(
+            str(layer.index),
+            layer.op,
+            f"{layer.low:.4g} to {layer.high:.4g}",
+            f"{layer.scale:.4g}",
+            str(layer.zero_point),
+            percent(layer.saturated),
+            _decibels(layer.weight_sqnr),
+            _decibels(layer.rounding_sqnr),
+            *([_decibels(plain[position].sqnr)] if plain else []),
+            _decibels(layer.sqnr),
+        )
+    return Group(table, _summary(measurement))
+
+
+def _summary(measurement: Measurement) -> Text:
+    text = Text(
+        "dB: signal to quantization noise, of the weights, of the float value rounded, "
+        "and of the network's own value with all errors so far\n"
+    )
+    if measurement.settings.equalize:
+        text.append(f"{len(measurement.equalized)} pairs of layers equalized")
+        if measurement.held:
+            text.append(f"; {len(measurement.held)} left alone, as their activation acts on the data")
+        text.append("\n")
+    same = measurement.calibration_samples, measurement.measured_samples
+    text.append(f"calibrated on {same[0]:,} samples, measured on {same[1]:,}\n")
+    if (accuracy := measurement.accuracy) is not None:
+        text.append(f"accuracy: {accuracy.float32:.2%} in float, {accuracy.quantized:.2%} in integers", style="bold")
+        if accuracy.plain is not None:
+            text.append(f", {accuracy.plain:.2%} without corrections")
+        text.append("; ")
+    text.append(f"both choose the same class for {measurement.agreement:.2%}\n")
+    text.append(
+        f"{measurement.float_bytes:,} bytes become {measurement.quantized_bytes:,}, "
+        f"{measurement.quantized_bytes / measurement.float_bytes:.1%}"
+    )
+    return text
+
+
+def _decibels(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.1f}"
