@@ -1,19 +1,14 @@
-"""Programs as files (`.efp`): a header, a checksum, a JSON description, and the arrays that it refers to.
+"""Programs as files (`.efp`): a first part for drivers (see `header`), then arrays and a JSON description for Python.
 
-bytes 0 to 7     the letters EIGHTFLD
-bytes 8 to 11    version of the format, little-endian
-bytes 12 to 15   length of the description, little-endian
-bytes 16 to 47   SHA-256 of everything behind
-then             the description, UTF-8 JSON; the arrays, each where the description says
+The second part holds, in turn, arrays; the description, UTF-8 JSON; its length in 4 bytes, little-endian. The
+description refers to arrays in either part by their offset in the file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -24,15 +19,15 @@ import numpy.typing as npt
 
 from ..golden.graph import Graph, Operator, Quantization, Subgraph, Tensor
 from ..golden.numerics import Profile, Rounding
-from ..hw.commands import decode, encode
+from ..hw.commands import decode
 from ..hw.config import Config
+from .header import HeaderError, finish, lay_out, rest_of
 from .program import AliasStep, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
 
-MAGIC = b"EIGHTFLD"
-VERSION = 1
-_HEADER = struct.Struct("<8sII32s")
-
 Array = npt.NDArray[Any]
+
+
+_LENGTH_BYTES = 4
 
 
 class ProgramError(ValueError):
@@ -53,18 +48,18 @@ def save(program: Program, path: str | Path) -> None:
 
 def to_bytes(program: Program) -> bytes:
     """What a Program's file holds; the same Program gives the same bytes."""
-    arrays = _Arrays()
+    layout = lay_out(program)
+    arrays = _Arrays(len(layout.content))
     description = {
         "config": program.config.as_dict(),
         "profile": program.profile.value,
         "graph": _plain(program.graph, arrays),
-        "steps": [_step_out(step, arrays) for step in program.steps],
+        "steps": [_step_out(step, at) for step, at in zip(program.steps, layout.streams, strict=True)],
         "memory": dataclasses.asdict(program.memory),
-        "weights": arrays.add(program.weights),
+        "weights": _reference(program.weights, layout.weights),
     }
     text = json.dumps(description, separators=(",", ":")).encode()
-    body = text + b"".join(arrays.parts)
-    return _HEADER.pack(MAGIC, VERSION, len(text), hashlib.sha256(body).digest()) + body
+    return finish(layout, b"".join([*arrays.parts, text, len(text).to_bytes(_LENGTH_BYTES, "little")]))
 
 
 def load(path: str | Path) -> Program:
@@ -85,35 +80,38 @@ def load(path: str | Path) -> Program:
 
 def from_bytes(content: bytes, name: str) -> Program:
     """The Program in a file's bytes; errors, which name it, are those of `load`."""
-    if len(content) < _HEADER.size or not content.startswith(MAGIC):
-        raise ProgramError(f"{name}: not an Eightfold program")
-    _, version, length, digest = _HEADER.unpack_from(content)
-    if version != VERSION:
-        raise ProgramError(f"{name}: version {version} of the program format; this is version {VERSION}: compile anew")
-    body = content[_HEADER.size :]
-    if length > len(body) or hashlib.sha256(body).digest() != digest:
-        raise ProgramError(f"{name}: damaged: its checksum does not match")
     try:
-        return _program_in(json.loads(body[:length]), memoryview(body)[length:])
+        first, rest = rest_of(content)
+    except HeaderError as error:
+        raise ProgramError(f"{name}: {error}") from None
+    end = first + rest - _LENGTH_BYTES
+    length = int.from_bytes(content[end:], "little")
+    try:
+        return _program_in(json.loads(content[max(end - length, 0) : end]), memoryview(content))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ProgramError(f"{name}: not a consistent program: {error}") from None
 
 
 class _Arrays:
-    """Arrays outside the JSON."""
+    """Arrays outside the JSON, from that offset in the file on."""
 
-    def __init__(self) -> None:
+    def __init__(self, offset: int) -> None:
         self.parts: list[bytes] = []
-        self._size = 0
+        self._end = offset
 
     def add(self, array: Array) -> dict[str, Any]:
         """Keeps an array; returns what the JSON says of it."""
         # Not ascontiguousarray, which gives a scalar a dimension.
         data = array.tobytes()
-        reference = {"array": self._size, "dtype": array.dtype.str, "shape": list(array.shape)}
+        reference = _reference(array, self._end)
         self.parts.append(data)
-        self._size += len(data)
+        self._end += len(data)
         return reference
+
+
+def _reference(array: Array, offset: int) -> dict[str, Any]:
+    """What the JSON says of an array there."""
+    return {"array": offset, "dtype": array.dtype.str, "shape": list(array.shape)}
 
 
 def _array_in(reference: Mapping[str, Any], data: memoryview) -> Array:
@@ -183,7 +181,7 @@ def _graph_in(description: Mapping[str, Any], data: memoryview) -> Graph:
 # Steps.
 
 
-def _step_out(step: Step, arrays: _Arrays) -> dict[str, Any]:
+def _step_out(step: Step, stream: int) -> dict[str, Any]:
     if isinstance(step, HostStep):
         return {"host": dataclasses.asdict(step)}
     if isinstance(step, AliasStep):
@@ -191,7 +189,7 @@ def _step_out(step: Step, arrays: _Arrays) -> dict[str, Any]:
     return {
         "machine": {
             "operators": step.operators,
-            "commands": arrays.add(np.array(encode(step.commands), "<u8")),
+            "commands": {"array": stream, "dtype": "<u8", "shape": [sum(c.words() for c in step.commands)]},
             "command_layers": step.command_layers,
             "notes": step.notes,
             "inputs": step.inputs,

@@ -265,7 +265,7 @@ def profile_command(
 @app.command()
 def compile(
     model: ModelArgument,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.efp", help="Write the program.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
     config: ConfigOption = "16x16",
     profile: ProfileOption = "tflm",
     listing: Annotated[

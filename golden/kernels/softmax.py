@@ -27,10 +27,15 @@ def _check(node: Node, *types: str) -> None:
     node.expect_shape(node.input(0).shape)
 
 
-class _Exponentials:
+class Exponentials:
     """Exponentials of differences to a row's maximum, in fixed point, by difference: 0 to 255 below the maximum.
 
     Parameters
+    ----------
+    scale
+        What a difference of 1 stands for, times beta.
+
+    Attributes
     ----------
     scaled
         The differences in Q5.26, not above 0.
@@ -38,13 +43,17 @@ class _Exponentials:
         Their exponentials in Q0.31.
     counted
         How many differences are small enough to count; below, the exponential is zero.
+
+    Raises
+    ------
+    ValueError
+        The scale is too small.
     """
 
-    def __init__(self, node: Node, beta: float) -> None:
-        scale, _ = node.quantization(node.input(0))
-        real = min(beta * float(scale) * 2 ** (31 - _DIFFERENCE_BITS), 2.0**31 - 1)
+    def __init__(self, scale: float) -> None:
+        real = min(scale * 2 ** (31 - _DIFFERENCE_BITS), 2.0**31 - 1)
         if not real > 1:
-            raise node.fail(f"beta * scale is {beta * float(scale)}; expected more than 2^-26")
+            raise ValueError(f"beta * scale is {scale}; expected more than 2^-26")
         self.multiplier, self.shift = quantize_multiplier(real)
         self.counted = 1 + (2**_DIFFERENCE_BITS - 1) * 2 ** (31 - _DIFFERENCE_BITS) // 2**self.shift
         differences = -np.minimum(np.arange(256, dtype=np.int64), self.counted - 1) << self.shift
@@ -65,6 +74,14 @@ class _Exponentials:
         return total
 
 
+def _exponentials(node: Node, beta: float) -> Exponentials:
+    scale, _ = node.quantization(node.input(0))
+    try:
+        return Exponentials(beta * float(scale))
+    except ValueError as error:
+        raise node.fail(str(error)) from None
+
+
 @kernel("SOFTMAX")
 def softmax(node: Node) -> Evaluate:
     """exp(x - max) / sum, in fixed point; the reciprocal by Newton's method."""
@@ -72,7 +89,7 @@ def softmax(node: Node) -> Evaluate:
     beta = float(node.option("beta"))
     if node.input(0).dtype == np.float32:
         return lambda x: (_float_softmax(x, beta),)
-    exponentials = _Exponentials(node, beta)
+    exponentials = _exponentials(node, beta)
     limits = np.iinfo(node.output.dtype)
 
     def evaluate(x: Array) -> tuple[Array]:
@@ -103,7 +120,7 @@ def log_softmax(node: Node) -> Evaluate:
         raise node.fail(f"the output must have the scale 1/16 and the zero point {zero_point}")
     if node.input(0).dtype == np.uint8:
         return _log_softmax_table(node)
-    exponentials = _Exponentials(node, 1.0)
+    exponentials = _exponentials(node, 1.0)
     back, back_shift = quantize_multiplier(2.0 ** (31 - exponentials.shift) / exponentials.multiplier)
     output_bits = 4
 

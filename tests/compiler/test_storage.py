@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eightfold.compiler import Program, compile
-from eightfold.compiler.storage import MAGIC, VERSION, ProgramError
+from eightfold.compiler import Program, compile, header
+from eightfold.compiler.header import VERSION, finish, lay_out
+from eightfold.compiler.storage import ProgramError
 from eightfold.hw.config import Config
 
 from .networks import Builder, mismatches
@@ -74,14 +75,35 @@ def test_other_versions_are_refused(path: Path, tmp_path: Path) -> None:
 
 
 def test_an_inconsistent_description_is_refused(tmp_path: Path) -> None:
-    body = b'{"config": {}}'
-    header = MAGIC + VERSION.to_bytes(4, "little") + len(body).to_bytes(4, "little") + hashlib.sha256(body).digest()
+    description = b'{"config": {}}'
     file = tmp_path / "odd.efp"
-    file.write_bytes(header + body)
+    file.write_bytes(finish(lay_out(PROGRAM), description + len(description).to_bytes(4, "little")))
     with pytest.raises(ProgramError, match="not a consistent program"):
+        Program.load(file)
+
+
+def test_the_part_for_drivers_alone_is_no_program(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "part.efp"
+    file.write_bytes(path.read_bytes()[: len(lay_out(PROGRAM).content)])
+    with pytest.raises(ProgramError, match="only the part for drivers"):
         Program.load(file)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match=r"missing\.efp: No such file"):
         Program.load(tmp_path / "missing.efp")
+
+
+def test_the_documentation_lists_the_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "program-file.md").read_text()
+    rows = re.findall(r"^\| ([\d, to]+) \| ([\w ,.]+) \|", page, re.MULTILINE)
+    listed: list[list[str]] = []
+    for offsets, words in rows:
+        names = [f"dimension_{i}" for i in range(8)] if "..." in words else words.split(", ")
+        first = int(re.split(r"\D+", offsets)[0])
+        if first in (0, 8) and (first == 0 or not listed):
+            listed.append([])
+        base = 8 if listed[0] is listed[-1] else 0
+        assert first == base + 4 * len(listed[-1]), words
+        listed[-1] += names
+    assert listed == [list(record) for record in (header.HEADER, header.SEGMENT, header.TENSOR, header.STEP)]
