@@ -6,14 +6,13 @@ import math
 from collections.abc import Hashable, Iterator
 from itertools import product
 
-from ..hw.commands import Execute
 from ..hw.config import Config
 from .emission import Site, emit
-from .lowering import Convolution
 from .program import CompileError
 from .schedule import Schedule
 from .tiling import Tiling, strip_bytes
-from .units import Chunk, WeightBuffer, packed_bytes, smallest_unit, weight_units
+from .units import WeightBuffer, smallest_unit, weight_units
+from .work import Chunk, Layer
 
 HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
@@ -29,15 +28,15 @@ class Choices:
         self._config = config
         self._made: dict[Hashable, Tiling] = {}
 
-    def choose(self, layer: Convolution, site: Site) -> Tiling:
+    def choose(self, layer: Layer, site: Site) -> Tiling:
         """The best of the candidate tilings."""
-        key = (layer.batch, layer.channels, layer.outputs, layer.vertical, layer.horizontal, layer.depthwise, site.key)
+        key = (layer.shape, site.key)
         if key not in self._made:
             self._made[key] = _choose(layer, self._config, site)
         return self._made[key]
 
 
-def _choose(layer: Convolution, config: Config, site: Site) -> Tiling:
+def _choose(layer: Layer, config: Config, site: Site) -> Tiling:
     candidates = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
     best, best_cost, trials = candidates[0], math.inf, 0
     for tiling in candidates if len(candidates) > 1 else ():
@@ -52,8 +51,8 @@ def _choose(layer: Convolution, config: Config, site: Site) -> Tiling:
     return best
 
 
-def _candidates(layer: Convolution, config: Config, site: Site) -> Iterator[Tiling]:
-    tile_rows, tile_columns = _tile(layer, config)
+def _candidates(layer: Layer, config: Config, site: Site) -> Iterator[Tiling]:
+    tile_rows = layer.tile_rows(config)
     # Sizes that give the same units are one candidate.
     units: dict[tuple[int, int], tuple[int, list[list[Chunk]]]] = {}
     for unit_bytes in _units(layer, config):
@@ -63,32 +62,24 @@ def _candidates(layer: Convolution, config: Config, site: Site) -> Iterator[Tili
         coarse = min(tile_rows, strip_rows)
         for edge_rows, (head, tail) in product(_edges(layer, config, coarse), _phases(config, site, groups)):
             if edge_rows == coarse or head or tail:
-                yield Tiling(strip_rows, buffers, coarse, tile_columns, unit_bytes, head, tail, edge_rows)
+                yield Tiling(strip_rows, buffers, coarse, unit_bytes, head, tail, edge_rows)
 
 
-def _tile(layer: Convolution, config: Config) -> tuple[int, int]:
-    """Rows and columns of a tile: as many as the accumulators hold."""
-    if layer.depthwise:
-        # Several commands cover its columns, strip by strip.
-        return layer.filters(config).tile_rows(config), layer.horizontal.outputs
-    most = min(config.accumulator_depth, Execute.largest("pixels"))
-    columns = layer.horizontal.outputs
-    return (min(most // columns, layer.vertical.outputs), columns) if columns <= most else (1, most)
-
-
-def _edges(layer: Convolution, config: Config, rows: int) -> Iterator[int]:
+def _edges(layer: Layer, config: Config, rows: int) -> Iterator[int]:
     """Rows of tiles with which to begin and to end sooner."""
     yield rows
+    pixels = max(work.pixels(config) for work in layer.works)
     for part in (2, 4, 8):
         smaller = -(-rows // part)
-        if smaller < -(-rows // (part // 2)) and smaller * layer.horizontal.outputs >= 2 * config.rows:
+        if smaller < -(-rows // (part // 2)) and smaller * pixels >= 2 * config.rows:
             yield smaller
 
 
 def _phases(config: Config, site: Site, groups: list[list[Chunk]]) -> Iterator[tuple[int, int]]:
     """How many groups form the head and the tail."""
     yield 0, 0
-    arrives = site.source.window is None or site.source.window.ready < site.source.window.stop
+    windows = (source.window for source in site.sources)
+    arrives = any(window is None or window.ready < window.stop for window in windows)
     leaves = site.destination.stored
     largest = max(sum(chunk.size for chunk in chunks) for chunks in groups)
     # Weights that all tiles use in turn should stay, and leave room for those that follow.
@@ -99,32 +90,28 @@ def _phases(config: Config, site: Site, groups: list[list[Chunk]]) -> Iterator[t
             yield most * arrives, most * leaves
 
 
-def _strips(layer: Convolution, config: Config, site: Site) -> Iterator[tuple[int, int]]:
+def _strips(layer: Layer, config: Config, site: Site) -> Iterator[tuple[int, int]]:
     """Rows of a strip, and how many strips have room at once."""
 
+    tensors = zip((*layer.sources, layer.destination), (*site.sources, site.destination), strict=True)
+    whole = {tensor for tensor, place in tensors if place.window is not None}
+
     def fits(rows: int, buffers: int) -> bool:
-        need = strip_bytes(
-            layer,
-            rows,
-            config,
-            source_whole=site.source.window is not None,
-            destination_whole=site.destination.window is not None,
-        )
-        return need <= site.room // buffers
+        return strip_bytes(layer, rows, config, whole) <= site.room // buffers
 
     if fits(layer.output_rows, 1):
         yield layer.output_rows, 1
         return
     for buffers in (2, 1):
         if fits(1, buffers):
-            low, high = 1, layer.vertical.outputs
+            low, high = 1, layer.rows
             while low < high:
                 middle = (low + high + 1) // 2
                 low, high = (middle, high) if fits(middle, buffers) else (low, middle - 1)
             yield low, buffers
 
 
-def _units(layer: Convolution, config: Config) -> Iterator[int]:
+def _units(layer: Layer, config: Config) -> Iterator[int]:
     """Bytes of a unit of weights: what is there, or the part of the buffer that lets others be loaded meanwhile."""
     # A unit keeps its place in a bus beat, which may leave some bytes before it unused.
     unused = max(0, config.bus_bytes - config.weight_row_bytes)
@@ -134,7 +121,7 @@ def _units(layer: Convolution, config: Config) -> Iterator[int]:
             f"operator {layer.operator}: a tile of weights and its parameters need {least + unused} bytes of weight "
             f"buffer; there are {config.weight_bytes}"
         )
-    total = packed_bytes(layer, config)
+    total = layer.packed_bytes(config)
     if total <= whole:
         yield total
     for part in (2, 4, 8):

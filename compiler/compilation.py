@@ -16,7 +16,7 @@ from ..hw.config import Config
 from .aliases import is_alias, roots_of
 from .choice import Choices
 from .emission import Place, Site, emit
-from .lowering import Convolution, lower, reason_for_host
+from .lowering import HostReason, lower
 from .packing import pack
 from .placement import place, uses_of
 from .program import (
@@ -32,7 +32,8 @@ from .program import (
     TensorRegion,
 )
 from .schedule import Schedule, Window
-from .units import WeightBuffer, packed_bytes
+from .units import WeightBuffer
+from .work import Layer
 
 ALIGNMENT = 64
 """Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
@@ -83,7 +84,7 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     dram = plan.dram
     weights = np.zeros(plan.weights.size, np.uint8)
     for operator, layer in plan.layers.items():
-        image = pack(layer, config).reshape(-1)
+        image = pack(layer, config)
         weights[plan.weights_at[operator] :][: image.size] = image
     streams_at = dram.size
     steps = tuple(_with_streams(plan.steps, dram))
@@ -120,7 +121,7 @@ class Plan:
         What of DRAM is taken.
     """
 
-    layers: Mapping[int, Convolution]
+    layers: Mapping[int, Layer]
     steps: Sequence[Step]
     weights: Region
     weights_at: Mapping[int, int]
@@ -132,14 +133,15 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     check_supported(graph)
     roots = roots_of(graph)
     computed = [operator for operator in graph.operators if not is_alias(operator, graph)]
-    reasons = {operator.index: reason_for_host(operator, graph, config, profile) for operator in computed}
-    layers = {
-        operator.index: _rooted(lower(operator, graph, profile), roots)
-        for operator in computed
-        if reasons[operator.index] is None
-    }
+    layers: dict[int, Layer] = {}
+    reasons: dict[int, str] = {}
+    for operator in computed:
+        try:
+            layers[operator.index] = _rooted(lower(operator, graph, config, profile), roots)
+        except HostReason as reason:
+            reasons[operator.index] = str(reason)
     dram = Dram()
-    weights_at = {index: dram.take(packed_bytes(layer, config)).offset for index, layer in layers.items()}
+    weights_at = {index: dram.take(layer.packed_bytes(config)).offset for index, layer in layers.items()}
     weights = Region(0, dram.size)
     steps: list[Step] = []
     for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
@@ -150,13 +152,13 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
-            steps += [HostStep(i, reasons[i] or "") for i in operators]
+            steps += [HostStep(i, reasons[i]) for i in operators]
     return Plan(layers, _with_aliases(steps, graph, roots), weights, weights_at, dram)
 
 
-def _rooted(layer: Convolution, roots: Mapping[int, int]) -> Convolution:
-    """A layer that reads what its source is an alias of."""
-    return replace(layer, source=roots.get(layer.source, layer.source))
+def _rooted(layer: Layer, roots: Mapping[int, int]) -> Layer:
+    """A layer that reads what its sources are aliases of."""
+    return replace(layer, sources=tuple(roots.get(source, source) for source in layer.sources))
 
 
 def _with_aliases(steps: Sequence[Step], graph: Graph, roots: Mapping[int, int]) -> list[Step]:
@@ -188,11 +190,11 @@ def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
 
 
 def _machine_step(
-    graph: Graph, config: Config, layers: Sequence[Convolution], weights_at: dict[int, int], dram: Dram
+    graph: Graph, config: Config, layers: Sequence[Layer], weights_at: dict[int, int], dram: Dram
 ) -> MachineStep:
     """The command stream for neighbouring operators."""
     uses = uses_of(layers, _leaving(graph, layers))
-    weights = [packed_bytes(layer, config) for layer in layers]
+    weights = [layer.packed_bytes(config) for layer in layers]
     placement = place(layers, uses, weights, config)
     places = {}
     for use in uses:
@@ -210,7 +212,8 @@ def _machine_step(
     choices = Choices(config)
     complete = {}
     for layer, workspace in zip(layers, placement.workspaces, strict=True):
-        site = Site(places[layer.source], places[layer.destination], workspace, weights_at[layer.operator])
+        sources = tuple(places[tensor] for tensor in layer.sources)
+        site = Site(sources, places[layer.destination], workspace, weights_at[layer.operator])
         schedule.operator = layer.operator
         emit(schedule, layer, choices.choose(layer, site), site, weight_buffer)
         complete[layer.destination] = schedule.executes
@@ -236,7 +239,7 @@ def _machine_step(
     )
 
 
-def _leaving(graph: Graph, layers: Sequence[Convolution]) -> set[int]:
+def _leaving(graph: Graph, layers: Sequence[Layer]) -> set[int]:
     """The tensors that something outside a stream needs: another operator, or whoever runs the network."""
     roots = roots_of(graph)
     inside = {layer.operator for layer in layers}

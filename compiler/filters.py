@@ -135,11 +135,20 @@ class Filters:
         return fits and self.tap(0, 0) < config.rows and self.outputs <= config.accumulator_depth
 
 
-@lru_cache(maxsize=1024)
 def filters_of(vertical: Axis, horizontal: Axis, config: Config) -> Filters | None:
     """The filters with which a depthwise convolution takes the fewest cycles; None where no command can hold any."""
+    return _best(vertical, horizontal, config, vertical.kernel, horizontal.kernel)
+
+
+def single_taps(vertical: Axis, horizontal: Axis, config: Config) -> Filters | None:
+    """The same where the array must not add: each pass covers one tap of the kernel."""
+    return _best(vertical, horizontal, config, 1, 1)
+
+
+@lru_cache(maxsize=1024)
+def _best(vertical: Axis, horizontal: Axis, config: Config, most_rows: int, most_columns: int) -> Filters | None:
     best, least = None, 0
-    for rows, columns in product(range(1, vertical.kernel + 1), range(1, horizontal.kernel + 1)):
+    for rows, columns in product(range(1, most_rows + 1), range(1, most_columns + 1)):
         for outputs in range(1, horizontal.outputs + 1):
             filters = Filters(vertical, horizontal, rows, columns, outputs)
             if not filters.legal(config):

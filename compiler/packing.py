@@ -12,60 +12,37 @@ import numpy.typing as npt
 
 from ..hw.commands import PARAMETER_ROWS
 from ..hw.config import Config
-from .lowering import Convolution
+from .work import Layer, Work
 
 
-def pack(layer: Convolution, config: Config) -> npt.NDArray[np.uint8]:
-    """All blocks of a convolution.
+def pack(layer: Layer, config: Config) -> npt.NDArray[np.uint8]:
+    """The weights of all works of a layer, one after the other; uint8, flat."""
+    return np.concatenate([pack_work(work, config).reshape(-1) for work in layer.works])
+
+
+def pack_work(work: Work, config: Config) -> npt.NDArray[np.uint8]:
+    """All blocks of a work.
 
     Returns
     -------
-    Shape `(blocks, passes * R + 9, weight_row_bytes)`. What pads a tile, on either side, is the weights' zero point:
-    such a weight is zero to the array.
+    Shape `(blocks, passes * R + 9, weight_row_bytes)`; without the nine where the work does not requantize. What pads
+    a tile, on either side, is the weights' zero point: such a weight is zero to the array.
     """
     rows, columns = config.rows, config.columns
-    blocks = -(-layer.outputs // columns)
-    passes = layer.passes(config)
-    tiles = np.full((blocks * columns, passes * rows), np.int8(layer.weight_zero_point), np.int8)
-    tiles[: layer.outputs] = _filter_taps(layer, config) if layer.depthwise else _operand_rows(layer, config)
+    channels, blocks, passes = work.channels(config), work.blocks(config), work.passes(config)
+    tiles = np.full((blocks * columns, passes * rows), np.int8(work.weight_zero_point), np.int8)
+    tiles[:channels] = work.taps(config)
     tiles = tiles.reshape(blocks, columns, passes, rows)[..., ::-1].transpose(0, 2, 3, 1)
-
-    parameters = np.zeros((blocks * columns, PARAMETER_ROWS), np.uint8)
-    parameters[: layer.outputs] = np.concatenate(
-        [
-            layer.bias.astype("<i4").view(np.uint8).reshape(-1, 4),
-            layer.multiplier.astype("<i4").view(np.uint8).reshape(-1, 4),
-            layer.shift.astype(np.int8).view(np.uint8).reshape(-1, 1),
-        ],
-        axis=1,
-    )
-
     packed = np.full(
-        (blocks, passes * rows + PARAMETER_ROWS, config.weight_row_bytes),
-        np.int8(layer.weight_zero_point).view(np.uint8),
+        (blocks, passes * rows + (PARAMETER_ROWS if work.finish else 0), config.weight_row_bytes),
+        np.int8(work.weight_zero_point).view(np.uint8),
         np.uint8,
     )
-    packed[:, :-PARAMETER_ROWS, :columns] = tiles.reshape(blocks, -1, columns).view(np.uint8)
-    packed[:, -PARAMETER_ROWS:, :columns] = parameters.reshape(blocks, columns, -1).transpose(0, 2, 1)
+    packed[:, : passes * rows, :columns] = tiles.reshape(blocks, -1, columns).view(np.uint8)
+    if work.finish:
+        parameters = np.zeros((blocks * columns, PARAMETER_ROWS), np.uint8)
+        parameters[:channels, 0:4] = work.parameters.bias.astype("<i4").reshape(-1, 1).view(np.uint8)
+        parameters[:channels, 4:8] = work.parameters.multiplier.astype("<i4").reshape(-1, 1).view(np.uint8)
+        parameters[:channels, 8:] = work.parameters.shift.astype(np.int8).reshape(-1, 1).view(np.uint8)
+        packed[:, -PARAMETER_ROWS:, :columns] = parameters.reshape(blocks, columns, -1).transpose(0, 2, 1)
     return packed
-
-
-def _operand_rows(layer: Convolution, config: Config) -> npt.NDArray[np.int8]:
-    """Weights in the order of the passes, shape `(outputs, passes * R)`: each contiguous part ends with a pass."""
-    kernel_rows, kernel_columns, runs = layer.loops(config)
-    parts = kernel_rows * kernel_columns
-    padded = np.full((layer.outputs, parts, runs * config.rows), np.int8(layer.weight_zero_point), np.int8)
-    padded[..., : layer.part_bytes] = layer.weights.reshape(layer.outputs, parts, layer.part_bytes)
-    return padded.reshape(layer.outputs, -1)
-
-
-def _filter_taps(layer: Convolution, config: Config) -> npt.NDArray[np.int8]:
-    """Depthwise weights in the rows of the array that the filters say, shape `(outputs, passes * R)`."""
-    filters = layer.filters(config)
-    across = filters.passes[1]
-    taps = np.full((layer.outputs, layer.passes(config), config.rows), np.int8(layer.weight_zero_point), np.int8)
-    for row, column in np.ndindex(layer.weights.shape[1:3]):
-        down, a = divmod(row, filters.rows)
-        right, b = divmod(column, filters.columns)
-        taps[:, down * across + right, filters.tap(a, b)] = layer.weights[:, row, column, 0]
-    return taps.reshape(layer.outputs, -1)

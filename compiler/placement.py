@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..hw.config import Config
 from .allocator import Lifetime, allocate, gap
-from .lowering import Convolution
 from .program import CompileError
 from .tiling import strip_bytes
+from .work import Layer
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,15 @@ class Placement:
     workspaces: Sequence[tuple[int, int]]
 
 
-def uses_of(layers: Sequence[Convolution], leaving: Iterable[int]) -> list[Use]:
+def uses_of(layers: Sequence[Layer], leaving: Iterable[int]) -> list[Use]:
     """The tensors of a stream; `leaving` are those that something outside needs."""
     leaving = set(leaving)
     sizes: dict[int, int] = {}
     touched: dict[int, list[int]] = {}
     for position, layer in enumerate(layers):
-        sizes[layer.source] = layer.rows * layer.row_bytes
-        sizes[layer.destination] = layer.output_rows * layer.output_row_bytes
-        touched.setdefault(layer.source, []).append(position)
-        touched.setdefault(layer.destination, []).append(position)
+        sizes |= dict(zip(layer.sources, layer.source_bytes, strict=True)) | {layer.destination: layer.size}
+        for tensor in dict.fromkeys((*layer.sources, layer.destination)):
+            touched.setdefault(tensor, []).append(position)
     produced = {layer.destination for layer in layers}
     return [
         Use(t, sizes[t], min(at), max(at), t in produced, len(at) - (t in produced), t in leaving)
@@ -73,7 +72,7 @@ def uses_of(layers: Sequence[Convolution], leaving: Iterable[int]) -> list[Use]:
     ]
 
 
-def place(layers: Sequence[Convolution], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
+def place(layers: Sequence[Layer], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
     """Decides what stays in the scratchpad.
 
     At first everything does. While that does not fit, of the tensors in the way the one that costs least has to pass
@@ -116,7 +115,7 @@ def place(layers: Sequence[Convolution], uses: Sequence[Use], weights: Sequence[
     return placement
 
 
-def _try(layers: Sequence[Convolution], whole: Iterable[Use], config: Config) -> tuple[Placement | None, int]:
+def _try(layers: Sequence[Layer], whole: Iterable[Use], config: Config) -> tuple[Placement | None, int]:
     """A placement with these tensors whole; or None, and the layer where it fails."""
     whole = list(whole)
     capacity = config.scratchpad_bytes
@@ -131,22 +130,19 @@ def _try(layers: Sequence[Convolution], whole: Iterable[Use], config: Config) ->
         live = [use for use in whole if use.first <= position <= use.last]
         start, stop = gap(((addresses[use.tensor], addresses[use.tensor] + use.size) for use in live), capacity)
         tensors = {use.tensor for use in live}
-        need = strip_bytes(
-            layer, 1, config, source_whole=layer.source in tensors, destination_whole=layer.destination in tensors
-        )
-        if need > stop - start:
+        if strip_bytes(layer, 1, config, tensors) > stop - start:
             return None, position
         workspaces.append((start, stop))
     return Placement({use.tensor: addresses[use.tensor] for use in whole}, workspaces), -1
 
 
-def _cost(use: Use, layers: Sequence[Convolution], weights: Sequence[int], config: Config) -> int:
+def _cost(use: Use, layers: Sequence[Layer], weights: Sequence[int], config: Config) -> int:
     """Further bytes of DRAM traffic if a tensor is not whole in the scratchpad."""
     # It would be stored and loaded anyway as far as it comes from or goes to the outside.
     cost = use.size * (use.consumers - (not use.produced) + (use.produced and not use.leaves))
     for position, layer in enumerate(layers):
-        if use.tensor in (layer.source, layer.destination) and weights[position] > config.weight_bytes:
+        if use.tensor in (*layer.sources, layer.destination) and weights[position] > config.weight_bytes:
             # Weights that do not fit their buffer are loaded once for each strip.
-            size = layer.rows * layer.row_bytes + layer.output_rows * layer.output_row_bytes
+            size = sum(layer.source_bytes) + layer.size
             cost += weights[position] * math.ceil(size / config.scratchpad_bytes)
     return cost

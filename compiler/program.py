@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..golden.graph import Graph, Tensor
+from ..golden.kernels import SUMS_OF_PRODUCTS
 from ..golden.numerics import Profile
 from ..hw.commands import Command, Opcode, encode
 from ..hw.config import KIB, Config
@@ -311,8 +312,10 @@ def _listing(program: Program) -> list[str]:
 
 def _operator(graph: Graph, index: int) -> str:
     operator = graph.operators[index]
-    shapes = [list(graph.tensors[t].shape) for t in (*operator.inputs[:2], operator.outputs[0])]
-    return "operator {} {}: {} by weights {} to {}".format(index, operator.kind, *shapes)
+    inputs = [graph.tensors[t] for t in operator.inputs if t >= 0]
+    read = " and ".join(str(list(t.shape)) for t in inputs if not t.constant)
+    weights = f" by weights {list(inputs[1].shape)}" if operator.kind in SUMS_OF_PRODUCTS else ""
+    return f"operator {index} {operator.kind}: {read}{weights} to {list(graph.tensors[operator.outputs[0]].shape)}"
 
 
 def _disassembly(step: MachineStep, graph: Graph) -> list[str]:

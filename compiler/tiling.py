@@ -1,18 +1,20 @@
-"""How a convolution is cut into strips, which pass through the scratchpad, and tiles, which commands compute."""
+"""How a layer is cut into strips, which pass through the scratchpad, and tiles, which commands compute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..hw.config import Config
-from .lowering import Convolution
-from .units import split
+
+if TYPE_CHECKING:
+    from .work import Layer
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How to cut a convolution.
+    """How to cut a layer.
 
     Parameters
     ----------
@@ -20,8 +22,9 @@ class Tiling:
         Output rows whose input and output are in the scratchpad at once.
     buffers
         Strips that have room at once: 2 lets the next strip be loaded while this one is computed.
-    tile_rows, tile_columns
-        Output rows and columns of one command, whose sums fit the accumulators; parts of a row are tiles by themselves.
+    tile_rows
+        Output rows that are computed before others are: those of one command, whose sums fit the accumulators; where
+        even one row's do not, it takes several commands.
     unit_bytes
         The most weights that one load brings and one command uses.
     head, tail
@@ -35,7 +38,6 @@ class Tiling:
     strip_rows: int
     buffers: int
     tile_rows: int
-    tile_columns: int
     unit_bytes: int
     head: int
     tail: int
@@ -44,48 +46,46 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Tile:
-    """Output rows `[top, bottom)`, counted over all images, and columns `[left, right)`."""
+    """Output rows `[top, bottom)`, counted over all images, but all of one."""
 
     top: int
     bottom: int
-    left: int
-    right: int
 
 
-def tiles_of(layer: Convolution, first: int, last: int, rows: int, columns: int) -> list[Tile]:
-    """Output rows `[first, last)` in tiles of at most so many rows and columns, in raster order, each of one image."""
+def split(total: int, most: int) -> Iterator[tuple[int, int]]:
+    """`(start, count)` of as few, equal parts as there can be with at most `most` each."""
+    parts = -(-total // most)
+    for i in range(parts):
+        yield total * i // parts, total * (i + 1) // parts - total * i // parts
+
+
+def tiles_of(layer: Layer, first: int, last: int, rows: int) -> list[Tile]:
+    """Output rows `[first, last)` in tiles of at most so many rows, in order."""
     tiles = []
-    height, width = layer.vertical.outputs, layer.horizontal.outputs
     while first < last:
-        end = min(last, (first // height + 1) * height)
-        for start, count in split(end - first, rows):
-            tiles += [
-                Tile(first + start, first + start + count, left, left + some) for left, some in split(width, columns)
-            ]
+        end = min(last, (first // layer.rows + 1) * layer.rows)
+        tiles += [Tile(first + start, first + start + count) for start, count in split(end - first, rows)]
         first = end
     return tiles
 
 
-def strips_of(layer: Convolution, rows: int) -> Iterator[tuple[int, int]]:
+def strips_of(layer: Layer, rows: int) -> Iterator[tuple[int, int]]:
     """Output rows `[first, last)` of each strip: all of them at once, or parts of one image."""
     if rows >= layer.output_rows:
         yield 0, layer.output_rows
         return
     for image in range(layer.batch):
-        for start, count in split(layer.vertical.outputs, rows):
-            first = image * layer.vertical.outputs + start
+        for start, count in split(layer.rows, rows):
+            first = image * layer.rows + start
             yield first, first + count
 
 
-def strip_bytes(
-    layer: Convolution, rows: int, config: Config, *, source_whole: bool = False, destination_whole: bool = False
-) -> int:
-    """The most bytes that a strip of so many output rows needs, for what is not whole in the scratchpad."""
+def strip_bytes(layer: Layer, rows: int, config: Config, whole: Collection[int] = ()) -> int:
+    """The most bytes that a strip of so many output rows needs; the tensors `whole` are in the scratchpad anyway."""
     size = 0
-    if not source_whole:
-        reached = (rows - 1) * layer.vertical.stride + layer.vertical.reach
-        most = layer.rows if rows >= layer.output_rows else reached
-        size += min(most, layer.rows) * layer.row_bytes + config.bus_bytes - 1
-    if not destination_whole:
-        size += rows * layer.output_row_bytes + config.bus_bytes - 1
+    for position, tensor in enumerate(layer.sources):
+        if tensor not in whole:
+            size += layer.most(position, rows) + config.bus_bytes - 1
+    if layer.destination not in whole:
+        size += rows * layer.row_bytes + config.bus_bytes - 1
     return size

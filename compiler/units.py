@@ -1,91 +1,78 @@
-"""How a convolution's packed weights are cut into what one load brings, and where that lies in the weight buffer."""
+"""How a layer's packed weights are cut into what one load brings, and where that lies in the weight buffer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 
-from ..hw.commands import Memory
+from ..hw.commands import Finish, Memory
 from ..hw.config import Config
-from .lowering import Convolution
 from .schedule import Schedule
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Packed weights for one command: whole blocks of output channels, or some of one block's passes.
-
-    Parameters
-    ----------
-    offset, size
-        Bytes of the layer's packed weights.
-    first_block, blocks
-        Its blocks.
-    kernel_row, kernel_rows, kernel_column, kernel_columns, run, runs
-        Its part of the kernel: the first of each and how many.
-    accumulate, finish
-        Whether passes of the same block come before, and whether none comes after.
-    """
-
-    offset: int
-    size: int
-    first_block: int
-    blocks: int
-    kernel_row: int
-    kernel_rows: int
-    kernel_column: int
-    kernel_columns: int
-    run: int
-    runs: int
-    accumulate: bool
-    finish: bool
-
-
-def block_bytes(layer: Convolution, config: Config) -> int:
-    """Packed bytes of one block of output channels."""
-    return (layer.passes(config) * config.rows + config.parameter_rows) * config.weight_row_bytes
-
-
-def packed_bytes(layer: Convolution, config: Config) -> int:
-    """Bytes of all packed weights of a layer."""
-    return -(-layer.outputs // config.columns) * block_bytes(layer, config)
+from .tiling import split
+from .work import Chunk, Layer, Work
 
 
 def smallest_unit(config: Config) -> int:
-    """The fewest bytes of weights that any convolution can be cut into: one tile and its parameters."""
+    """The fewest bytes of weights that any work can be cut into: one tile and its parameters."""
     return (config.rows + config.parameter_rows) * config.weight_row_bytes
 
 
-def weight_units(layer: Convolution, config: Config, unit_bytes: int) -> list[list[Chunk]]:
+def weight_units(layer: Layer, config: Config, unit_bytes: int) -> list[list[Chunk]]:
     """The layer's weights in units of at most `unit_bytes`, in the order of the packed image.
 
     Returns
     -------
-    Lists of chunks that complete some blocks of output channels: one chunk, or the parts of one block.
+    Lists of chunks that complete some outputs: one chunk, the parts of one block, or those of a group of works.
     """
+    groups, offset = [], 0
+    for works in layer.groups:
+        if len(works) == 1:
+            groups += _work_units(works[0], config, unit_bytes, offset)
+            offset += works[0].packed_bytes(config)
+            continue
+        chunks = []
+        for work in works:
+            chunks.append(_whole(work, offset, 0, work.blocks(config), config))
+            offset += chunks[-1].size
+        groups.append(chunks)
+    if len(layer.works) > 1 and offset <= unit_bytes:
+        # Many small things are loaded as one.
+        return [[replace(chunk, loaded=(0, offset)) for chunk in chunks] for chunks in groups]
+    return groups
+
+
+def _whole(work: Work, offset: int, first: int, blocks: int, config: Config) -> Chunk:
+    """All passes of some blocks."""
+    kernel_rows, kernel_columns, runs = work.loops(config)
+    size = blocks * work.block_bytes(config)
+    return Chunk(
+        *(work, offset, size, first, blocks, 0, kernel_rows, 0, kernel_columns, 0, runs),
+        *(work.accumulate, work.finish),
+    )
+
+
+def _work_units(work: Work, config: Config, unit_bytes: int, offset: int) -> list[list[Chunk]]:
+    """The weights of a work, which begin at `offset`."""
     rows, width = config.rows, config.weight_row_bytes
-    blocks = -(-layer.outputs // config.columns)
-    each = block_bytes(layer, config)
-    kernel_rows, kernel_columns, runs = layer.loops(config)
+    blocks, each = work.blocks(config), work.block_bytes(config)
     if each <= unit_bytes:
         units = -(-blocks // (unit_bytes // each))
         bounds = [blocks * i // units for i in range(units + 1)]
-        return [
-            [Chunk(a * each, (b - a) * each, a, b - a, 0, kernel_rows, 0, kernel_columns, 0, runs, False, True)]
-            for a, b in pairwise(bounds)
-        ]
-    parts = list(
-        _kernel_parts(kernel_rows, kernel_columns, runs, (unit_bytes // width - config.parameter_rows) // rows)
-    )
+        return [[_whole(work, offset + a * each, a, b - a, config)] for a, b in pairwise(bounds)]
+    parts = list(_kernel_parts(*work.loops(config), (unit_bytes // width - config.parameter_rows) // rows))
     groups = []
     for block in range(blocks):
-        chunks, offset = [], block * each
+        chunks = []
         for number, (row, row_count, column, column_count, run, run_count) in enumerate(parts):
-            finish = number == len(parts) - 1
+            last = number == len(parts) - 1
+            finish = work.finish if last else Finish.KEEP
             size = (row_count * column_count * run_count * rows + (config.parameter_rows if finish else 0)) * width
             chunks.append(
-                Chunk(offset, size, block, 1, row, row_count, column, column_count, run, run_count, number > 0, finish)
+                Chunk(
+                    *(work, offset, size, block, 1, row, row_count, column, column_count, run, run_count),
+                    *(work.accumulate or number > 0, finish),
+                )
             )
             offset += size
         groups.append(chunks)
@@ -108,13 +95,6 @@ def _kernel_parts(rows: int, columns: int, runs: int, passes: int) -> Iterator[t
                 yield row, 1, column, 1, run, count
 
 
-def split(total: int, most: int) -> Iterator[tuple[int, int]]:
-    """`(start, count)` of as few, equal parts as there can be with at most `most` each."""
-    parts = -(-total // most)
-    for i in range(parts):
-        yield total * i // parts, total * (i + 1) // parts - total * i // parts
-
-
 class WeightBuffer:
     """What lies where in the weight buffer. What has not been used for longest makes room."""
 
@@ -123,15 +103,16 @@ class WeightBuffer:
         # By offset in DRAM and size: the address. In the order of their last use.
         self._held: dict[tuple[int, int], int] = {}
 
-    def require(self, schedule: Schedule, dram: int, size: int, note: str) -> int:
-        """The address of `size` bytes of weights, loaded if they are not there."""
-        key = (dram, size)
+    def require(self, schedule: Schedule, weights: int, chunk: Chunk, note: str) -> int:
+        """The address of a chunk, loaded if it is not there; its layer's packed weights lie at `weights` in DRAM."""
+        offset, size = chunk.loaded or (chunk.offset, chunk.size)
+        key = dram, size = weights + offset, size
         address = self._held.pop(key, None)
         if address is None:
             address = self._make_room(dram, size)
             schedule.load(dram=dram, length=size, memory=Memory.WEIGHTS, address=address, note=note)
         self._held[key] = address
-        return address
+        return address + chunk.offset - offset
 
     def _make_room(self, dram: int, size: int) -> int:
         bus = self._config.bus_bytes

@@ -19,7 +19,6 @@ from eightfold.compiler import (
     to_machine,
 )
 from eightfold.compiler.lowering import lower
-from eightfold.compiler.units import packed_bytes
 from eightfold.golden.graph import Graph, Operator, Subgraph
 from eightfold.golden.numerics import Profile, Rounding
 from eightfold.golden.runtime import run
@@ -74,9 +73,8 @@ def test_neighbours_share_a_stream_and_only_input_weights_and_output_cross_the_b
 def packed(program: Program) -> int:
     """Bytes of weights and parameters, without what aligns the layers in DRAM."""
     graph, config = program.graph, program.config
-    return sum(
-        packed_bytes(lower(graph.operators[i], graph, program.profile), config) for i in program.machine_operators
-    )
+    layers = (lower(graph.operators[i], graph, config, program.profile) for i in program.machine_operators)
+    return sum(layer.packed_bytes(config) for layer in layers)
 
 
 def test_a_host_operator_divides_the_streams() -> None:

@@ -10,9 +10,9 @@ from eightfold.compiler import MachineStep, compilation, compile
 from eightfold.compiler.choice import Choices
 from eightfold.compiler.elements import WideConfig, WidePlan, plan_wide
 from eightfold.compiler.emission import Site
-from eightfold.compiler.lowering import Convolution
 from eightfold.compiler.program import Program
 from eightfold.compiler.tiling import Tiling
+from eightfold.compiler.work import Layer
 from eightfold.hw.commands import Command, Load, Memory, Store
 from eightfold.hw.config import KIB, Config
 
@@ -94,7 +94,7 @@ def test_layers_of_one_shape_are_cut_as_each_would_be_by_itself(monkeypatch: pyt
     remembered = compile(builder.graph(), config)
 
     class Forgetful(Choices):
-        def choose(self, layer: Convolution, site: Site) -> Tiling:
+        def choose(self, layer: Layer, site: Site) -> Tiling:
             return Choices(config).choose(layer, site)
 
     monkeypatch.setattr(compilation, "Choices", Forgetful)

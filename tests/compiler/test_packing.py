@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eightfold.compiler.lowering import Convolution, lower
-from eightfold.compiler.packing import pack
-from eightfold.compiler.units import packed_bytes, weight_units
+from eightfold.compiler.convolution import Convolution
+from eightfold.compiler.lowering import lower
+from eightfold.compiler.packing import pack_work
+from eightfold.compiler.units import weight_units
+from eightfold.compiler.work import Layer
 from eightfold.golden.numerics import Profile
 from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import Config
@@ -26,9 +28,16 @@ CONFIGS = [
 ]
 
 
-def layer_of(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int], dilation: tuple[int, int]) -> Convolution:
+def layer_of(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int], dilation: tuple[int, int]) -> Layer:
     graph = Builder(shape, dtype="uint8", seed=3).convolution(outputs, kernel, dilation=dilation).graph()
-    return lower(graph.operators[0], graph, Profile.TFLM)
+    # Lowering does not depend on the machine, as long as it is possible.
+    return lower(graph.operators[0], graph, CONFIGS[0], Profile.TFLM)
+
+
+def convolution_of(layer: Layer) -> Convolution:
+    ((work,),) = layer.groups
+    assert isinstance(work, Convolution)
+    return work
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.rows}x{config.columns}")
@@ -37,8 +46,9 @@ def test_every_byte_is_where_the_array_expects_it(
     config: Config, shape: tuple[int, ...], outputs: int, kernel: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     layer = layer_of(shape, outputs, kernel, dilation)
-    packed = pack(layer, config).view(np.int8)
-    assert packed.nbytes == packed_bytes(layer, config)
+    work = convolution_of(layer)
+    packed = pack_work(work, config).view(np.int8)
+    assert packed.nbytes == layer.packed_bytes(config)
     rows, columns = config.rows, config.columns
     channels = shape[3]
     for block, content in enumerate(packed):
@@ -51,19 +61,19 @@ def test_every_byte_is_where_the_array_expects_it(
                     for row in range(rows):
                         for column in range(config.weight_row_bytes):
                             output, tap = block * columns + column, run * rows + row
-                            expected = layer.weight_zero_point
+                            expected = work.weight_zero_point
                             if column < columns and output < outputs and tap < len(taps):
                                 x, c = taps[tap]
-                                expected = layer.weights[output, kernel_row, x, c]
+                                expected = work.weights[output, kernel_row, x, c]
                             assert content[position + rows - 1 - row, column] == expected
                     position += rows
         assert position == len(content) - PARAMETER_ROWS
         for column in range(min(columns, outputs - block * columns)):
             parameters = content[position:, column].tobytes()
             output = block * columns + column
-            assert int.from_bytes(parameters[:4], "little", signed=True) == layer.bias[output]
-            assert int.from_bytes(parameters[4:8], "little", signed=True) == layer.multiplier[output]
-            assert int.from_bytes(parameters[8:], "little", signed=True) == layer.shift[output]
+            assert int.from_bytes(parameters[:4], "little", signed=True) == work.parameters.bias[output]
+            assert int.from_bytes(parameters[4:8], "little", signed=True) == work.parameters.multiplier[output]
+            assert int.from_bytes(parameters[8:], "little", signed=True) == work.parameters.shift[output]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.rows}x{config.columns}")
@@ -86,19 +96,18 @@ def test_units_cover_the_packed_image_once_and_in_order(
             assert chunk.first_block == blocks
             offset += chunk.size
             passes += chunk.kernel_rows * chunk.kernel_columns * chunk.runs
-        assert passes == layer.passes(config)
+        assert passes == convolution_of(layer).passes(config)
         blocks += chunks[-1].blocks
-    assert offset == packed_bytes(layer, config)
+    assert offset == layer.packed_bytes(config)
     assert blocks == -(-outputs // config.columns)
 
 
 def test_the_fold_of_the_zero_point_wraps_like_the_accumulators() -> None:
-    layer = layer_of(*CASES[0])
-    folded = layer.bias.astype(np.int64) + layer.fill * (layer.weights.astype(np.int64) - layer.weight_zero_point).sum(
-        axis=(1, 2, 3)
-    )
+    layer = convolution_of(layer_of(*CASES[0]))
+    folded = layer.parameters.bias.astype(np.int64) + layer.fill * (
+        layer.weights.astype(np.int64) - layer.weight_zero_point
+    ).sum(axis=(1, 2, 3))
     graph = Builder(CASES[0][0], dtype="uint8", seed=3).convolution(CASES[0][1], CASES[0][2]).graph()
     bias = graph.tensors[graph.operators[0].inputs[2]].data
     assert bias is not None
     assert np.array_equal(folded.astype(np.int32), bias)
-    assert layer.macs == 9 * 9 * 7 * 9 * 5

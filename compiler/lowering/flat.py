@@ -1,0 +1,55 @@
+"""Tensors as vectors of C bytes, whatever their shape is: for what treats all bytes alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...golden.graph import Tensor
+from ...golden.kernels import Node
+from ...golden.numerics import quantize_multiplier
+from ...hw.config import Config
+from ..lines import Lines
+from ..work import Layer, Parameters, Target, Work
+
+IDENTITY = quantize_multiplier(1.0)
+"""The multiplier that changes nothing, in every rounding."""
+
+
+def parameters(bias: int = 0, multiplier: tuple[int, int] = IDENTITY) -> Parameters:
+    """The same requantization for all channels."""
+    q, s = multiplier
+    return Parameters(*(np.array([value], np.int64).astype(np.uint32).view(np.int32) for value in (bias, q, s)))
+
+
+def flat_lines(tensor: Tensor, config: Config, **fields: Any) -> Lines:
+    """Works on all bytes of tensors of that size."""
+    size, length = math.prod(tensor.shape), config.columns
+    lines = -(-size // length)
+    return Lines(
+        target=Target(lines, length, 0, length),
+        lines=lines,
+        length=length,
+        last=size - (lines - 1) * length,
+        pitch=length,
+        **fields,
+    )
+
+
+def flat_layer(node: Node, sources: Sequence[Tensor], works: Sequence[Work], config: Config) -> Layer:
+    """A layer of such works, which go on with each other's sums."""
+    size = math.prod(node.output.shape)
+    return Layer(
+        operator=node.operator.index,
+        sources=tuple(source.index for source in sources),
+        source_bytes=tuple(math.prod(source.shape) for source in sources),
+        destination=node.output.index,
+        batch=1,
+        rows=-(-size // config.columns),
+        row_bytes=config.columns,
+        size=size,
+        groups=(tuple(works),),
+    )
