@@ -22,6 +22,7 @@ from ...golden.kernels.windows import Axis
 from ...hw.config import Config
 from ..convolution import Convolution, is_pointwise
 from ..filters import filters_of
+from ..sharing import share_columns
 from ..work import Layer, Parameters, Target
 from .reasons import HostReason, expect_fields, expect_rounding, signed_offset
 
@@ -38,7 +39,7 @@ def lower(node: Node, config: Config) -> Layer:
     loops = _loops(node)
     expect_rounding(node, config, requantization_of(node).rounding)
     _check_range(loops, config)
-    return _layer(node, loops)
+    return _layer(node, loops, config)
 
 
 def _check(node: Node) -> None:
@@ -100,7 +101,7 @@ def _check_range(loops: _Loops, config: Config) -> None:
     )
 
 
-def _layer(node: Node, loops: _Loops) -> Layer:
+def _layer(node: Node, loops: _Loops, config: Config) -> Layer:
     operands = operands_of(node)
     requantization = requantization_of(node)
     offset = signed_offset(node.input(0))
@@ -150,5 +151,5 @@ def _layer(node: Node, loops: _Loops) -> Layer:
         rows=loops.vertical.outputs,
         row_bytes=row_bytes,
         size=loops.batch * loops.vertical.outputs * row_bytes,
-        groups=((convolution,),),
+        groups=((share_columns(convolution, config),),),
     )
