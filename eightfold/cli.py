@@ -101,7 +101,10 @@ def run(
     json_file: JsonOption = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
-    waves: Annotated[Path | None, typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms.")] = None,
+    waves: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.vcd|fst", help="Write the machine's waveforms, and views of them beside."),
+    ] = None,
     trace: TraceOption = None,
     layers: Annotated[
         str | None,
@@ -152,6 +155,8 @@ def run(
         dump_part = stack.enter_context(replacing(dump)) if dump else None
         figure_part = stack.enter_context(replacing(figure)) if figure else None
         trace_part = stack.enter_context(replacing(trace)) if trace else None
+        if waves is not None:
+            stack.enter_context(_views(waves, program.config, backend))
         # The waveforms of a run that failed are what one wants to look at.
         waves_part = stack.enter_context(replacing(waves, keep_on=(MachineError, SimulatorError))) if waves else None
         settings: dict[str, Any] = {"latency": latency, "stalls": stalls, "seed": seed}
@@ -526,6 +531,21 @@ def _write_trace(path: Path, program: Program, runs: Iterable[Run]) -> None:
         write_trace(path, program, runs)
     except OSError as error:
         raise OutputError(f"the trace cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _views(waves: Path, config: Config, backend: str) -> Iterator[None]:
+    """Writes what selects the important signals in viewers of waveforms, if waveforms have come about."""
+    from .sim.simulation import ALIASES, RTL
+    from .sim.views import views
+
+    try:
+        yield
+    finally:
+        backend = ALIASES.get(backend, backend)
+        if waves.is_file() and backend in RTL:
+            for suffix, text in views(config, backend).items():
+                _write(waves.with_suffix(suffix), text)
 
 
 def _write(path: Path, text: str) -> None:

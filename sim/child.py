@@ -3,13 +3,17 @@
     python -m eightfold.sim.child build ENTRY SOURCES PARAMETERS
     python -m eightfold.sim.child test ENTRY FOLDER PLUSARGS
 
-The first compiles `bench` to ENTRY/sim.vvp; the second simulates it in FOLDER. Arguments in the plural are JSON.
+The first compiles `bench` to ENTRY/sim.vvp; the second simulates it in FOLDER, until stdin closes at the latest.
+Arguments in the plural are JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from cocotb_tools.check_results import get_results
@@ -43,12 +47,19 @@ def test(entry: Path, folder: Path, plusargs: list[str]) -> bool:
     return bool(tests == 1 and failures == 0)
 
 
+def die_with_parent() -> None:
+    """Ends this process and its simulator when the other end of stdin is gone, however that came about."""
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit status."""
     action, entry, *rest = arguments
     if action == "build":
         build(Path(entry), *map(json.loads, rest))
         return 0
+    threading.Thread(target=die_with_parent, daemon=True).start()
     return 0 if test(Path(entry), Path(rest[0]), json.loads(rest[1])) else 1
 
 

@@ -5,6 +5,7 @@ The simulation stands still between two requests. Its files are in a temporary f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,6 +31,7 @@ from .machine import Completion, Tick
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 _END_SECONDS = 30.0
+_LEAST_DISK_BYTES = 1 << 16
 
 
 class Operation(IntEnum):
@@ -69,6 +72,10 @@ class SimulationProcess(ABC):
         self.folder = Path(self._temporary.name)
         self._link: Path | None = None
         self._log = (self.folder / "log").open("wb")
+        self._full: Path | None = None
+        self._ended = threading.Event()
+        if waves is not None:
+            threading.Thread(target=self._watch_disk, args=(waves.resolve().parent,), daemon=True).start()
         self._child: subprocess.Popen[Any] | None = None
         self._requests: IO[str] | None = None
         self._replies: IO[str] | None = None
@@ -140,7 +147,26 @@ class SimulationProcess(ABC):
             raise SimulatorError(f"the machine broke the bus protocol: {violation}")
         return int(reply["result"])
 
+    def _watch_disk(self, place: Path) -> None:
+        """Ends a simulation whose waveforms fill the disk: writers of them cut them off silently, or hang."""
+        while not self._ended.wait(_POLL_SECONDS):
+            if self._is_full(place) is not None:
+                self._kill()
+                return
+
+    def _is_full(self, place: Path) -> Path | None:
+        """Which of the folders that waveforms are written to has no room any more."""
+        for folder in (place, self.folder):
+            with suppress(OSError):
+                disk = os.statvfs(folder)
+                free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+                if free * disk.f_frsize < _LEAST_DISK_BYTES:
+                    self._full = folder
+        return self._full
+
     def _broken(self, how: str) -> SimulatorError:
+        if self._full is not None:
+            return SimulatorError(f"the waveforms cannot be written: no space left in {self._full}")
         text = (self.folder / "log").read_text(errors="replace")
         last = [line.strip() for line in text.splitlines() if line.strip()][-3:]
         return SimulatorError(f"the simulation {how}: {' | '.join(last) or 'it said nothing'}")
@@ -157,11 +183,33 @@ class SimulationProcess(ABC):
                 self._child.wait(_END_SECONDS if self._child.poll() is None else 0)
             except subprocess.TimeoutExpired:
                 self._kill()
+            if self._child.stdin is not None:
+                with suppress(OSError):
+                    self._child.stdin.close()
             self._child = None
-        if self._waves is not None and self._link is not None and self._link.is_file() and not self._link.is_symlink():
-            shutil.move(self._link, self._waves)  # the writer of .fst puts a file of its own in the link's place
-        self._log.close()
-        self._temporary.cleanup()
+        self._ended.set()
+        try:
+            self._finish_waves()
+        finally:
+            self._log.close()
+            self._temporary.cleanup()
+
+    def _finish_waves(self) -> None:
+        """Puts the waveforms in their place; what is not whole for want of room goes."""
+        if self._waves is None or self._link is None:
+            return
+        try:
+            if self._is_full(self._waves.resolve().parent) is None and not self._link.is_symlink():
+                shutil.move(self._link, self._waves)  # the writer of .fst puts a file of its own in the link's place
+        except OSError as error:
+            self._full = self._full or (self._waves.parent if error.errno == errno.ENOSPC else None)
+            if self._full is None:
+                raise SimulatorError(f"the waveforms cannot be written: {error.strerror}") from None
+        self._link = None
+        if self._full is not None:
+            with suppress(OSError):
+                os.truncate(self._waves, 0)
+            raise self._broken("")
 
     def _kill(self) -> None:
         if self._child is not None and self._child.poll() is None:
@@ -189,7 +237,7 @@ class CocotbProcess(SimulationProcess):
             listener.settimeout(_POLL_SECONDS)
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "eightfold.sim.child", "test", image, self.folder, json.dumps(self._plusargs())],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # whose end tells the child that nobody waits for it any more
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
                 env=environment(additions),

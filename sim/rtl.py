@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,6 +79,8 @@ class RtlMachine(ABC):
             raise SettingError(f"stalls is {stalls}; a chance from 0 to 0.99 was expected")
         if waves is not None and waves.suffix not in (".vcd", ".fst"):
             raise SettingError(f"the file for waves ends in {waves.suffix!r}; .vcd or .fst was expected")
+        if (chosen := os.environ.get("TMPDIR")) and not Path(chosen).is_dir():
+            raise SimulatorError(f"TMPDIR is {chosen!r}, which is no folder: set it to one, or unset it")
         self.config = config
         self.latency = latency
         self.stalls = stalls

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..hw.config import Config
 from .cache import cached
-from .errors import SettingError, SimulatorError
+from .errors import SimulatorError
 from .image import BENCH, bench_parameters, exported
 from .process import Operation, SimulationProcess
 from .rtl import RtlMachine
@@ -48,9 +48,8 @@ class Verilator(RtlMachine):
     name = "verilator"
 
     def _start(self, config: Config, memory_bytes: int, verilog: str | None, waves: Path | None) -> ConsoleProcess:
-        if waves is not None and waves.suffix != ".vcd":
-            raise SettingError(f"the file for waves ends in {waves.suffix!r}; Verilator writes .vcd, Icarus also .fst")
-        return ConsoleProcess(verilated_image(config, memory_bytes, verilog, waves is not None), waves)
+        trace = "" if waves is None else waves.suffix[1:]
+        return ConsoleProcess(verilated_image(config, memory_bytes, verilog, trace), waves)
 
 
 class ConsoleProcess(SimulationProcess):
@@ -77,7 +76,7 @@ class ConsoleProcess(SimulationProcess):
         return " ".join(str(int(number)) for number in (operation, *arguments, *self._settings.values()))
 
 
-def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trace: bool) -> Path:
+def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trace: str) -> Path:
     """The cache entry with the machine and its test bench as a program.
 
     Parameters
@@ -89,7 +88,7 @@ def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trac
     verilog
         The machine's Verilog, where it is not to be exported from `config`.
     trace
-        Whether the program can write waveforms, which makes it slower.
+        The format of the waveforms that the program can write, which makes it slower: vcd, fst or empty.
 
     Raises
     ------
@@ -108,8 +107,10 @@ def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trac
         work.mkdir()
         (work / "machine.v").write_text(text, encoding="utf-8")
         options = [*_VERILATOR, *(f"-G{name}={value}" for name, value in parameters.items())]
+        if trace == "fst":
+            _check_headers(compiler, work)
         if trace:
-            options.append("--trace-vcd")
+            options.append(f"--trace-{trace}")
         program = root / "bin" / "verilator_bin"
         names = ["--top-module", "console", "--prefix", "simulation", "--Mdir", "."]
         command = [str(program), *options, *names, str(_CONSOLE), str(BENCH), "machine.v"]
@@ -121,18 +122,31 @@ def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trac
     return cached("verilator", key, _PROGRAM, make)
 
 
-def _compile(compiler: Sequence[str], work: Path, root: Path, trace: bool) -> None:
+def _check_headers(compiler: Sequence[str], work: Path) -> None:
+    """Raises an error where the libraries are missing that the writer of .fst compresses with."""
+    (work / "headers.cc").write_text("#include <lz4.h>\n#include <zlib.h>\n", encoding="utf-8")
+    try:
+        _finish([_begin([*compiler, "-fsyntax-only", "headers.cc"], work, os.environ)], "the C++ compiler")
+    except SimulatorError:
+        raise SimulatorError(
+            "Verilator needs the headers of zlib and lz4 to write .fst: install them, as with `apt-get install "
+            "zlib1g-dev liblz4-dev`, or write .vcd, or use the backend icarus"
+        ) from None
+
+
+def _compile(compiler: Sequence[str], work: Path, root: Path, trace: str) -> None:
     """Compiles what Verilator wrote in three pieces, all at once."""
     written = sorted(path.name for path in work.glob("*.cpp"))
-    library = [*_LIBRARY, *(["verilated_vcd_c.cpp"] if trace else [])]
+    library = [*_LIBRARY, *([f"verilated_{trace}_c.cpp"] if trace else [])]
     pieces = {
         "fast": [name for name in written if "Slow" not in name],
         "slow": [name for name in written if "Slow" in name],
         "library": [str(root / "include" / name) for name in library],
     }
     includes = [f"-I{path}" for path in (".", root / "include", root / "include" / "vltstd")]
-    # FST would need the headers of zlib and lz4.
-    traced = [f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
+    traced = [f"-DVM_TRACE={int(bool(trace))}", "-DVM_TRACE_SAIF=0"]
+    traced += [f"-DVM_TRACE_{kind.upper()}={int(trace == kind)}" for kind in ("vcd", "fst")]
+    libraries = ["-lz", "-llz4"] if trace == "fst" else []
     running = []
     for piece, names in pieces.items():
         (work / f"{piece}.cc").write_text("".join(f'#include "{name}"\n' for name in names), encoding="utf-8")
@@ -140,7 +154,7 @@ def _compile(compiler: Sequence[str], work: Path, root: Path, trace: bool) -> No
         running.append(_begin([*command, "-o", f"{piece}.o"], work, os.environ))
     _finish(running, "the C++ compiler")
     objects = [f"{piece}.o" for piece in pieces]
-    _finish([_begin([*compiler, *objects, "-pthread", "-o", _PROGRAM], work, os.environ)], "the C++ linker")
+    _finish([_begin([*compiler, *objects, "-pthread", *libraries, "-o", _PROGRAM], work, os.environ)], "the C++ linker")
 
 
 def _begin(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:

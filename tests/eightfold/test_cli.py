@@ -183,7 +183,8 @@ def test_run_on_the_rtl_writes_waveforms_and_a_figure(capsys: pytest.CaptureFixt
     assert value["bit_exact"] is True
     assert value["cycles"] == sum(layer["cycles"] for layer in value["layers"])
     assert value["latency"] == 1
-    assert sorted(os.listdir()) == ["f.svg", "w.fst"]
+    assert sorted(os.listdir()) == ["f.svg", "w.fst", "w.gtkw", "w.sucl"]
+    assert "variable_add bench.machine.execute.completed" in Path("w.sucl").read_text()
     assert Path("w.fst").stat().st_size > 10_000
 
 

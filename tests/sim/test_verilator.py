@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from eightfold.compiler import Program, compile
 from eightfold.golden.reader import read
 from eightfold.hw.config import Config
-from eightfold.sim.errors import MachineError, SettingError, SimulatorError
+from eightfold.sim.errors import MachineError, SimulatorError
 from eightfold.sim.simulation import Simulation, run
 from eightfold.sim.verilator import Verilator
 
@@ -79,13 +80,35 @@ def test_a_fault_in_the_machines_memory_is_found(program: Program) -> None:
 
 def test_it_writes_waveforms(program: Program, tmp_path: Path) -> None:
     waves = tmp_path / "größe.vcd"
-    assert run(program, image(program), "verilator", waves=waves).bit_exact
+    assert run(program, image(program), "verilator", waves=waves, layers=5).bit_exact
     assert waves.stat().st_size > 10_000
 
 
-def test_waveforms_it_cannot_write_are_refused(program: Program, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"Verilator writes \.vcd"):
-        run(program, image(program), "verilator", waves=tmp_path / "machine.fst")
+def has_headers() -> bool:
+    """Whether the C++ compiler finds what the writer of .fst needs."""
+    source = "#include <lz4.h>\n#include <zlib.h>\n"
+    command = ["c++", "-fsyntax-only", "-x", "c++", "-"]
+    return subprocess.run(command, input=source, text=True, capture_output=True).returncode == 0
+
+
+def test_it_writes_fst_where_the_libraries_are(program: Program, tmp_path: Path) -> None:
+    if not has_headers():
+        pytest.skip("the headers of zlib and lz4 are not installed")
+    waves = tmp_path / "w.fst"
+    assert run(program, image(program), "verilator", waves=waves, layers=5).bit_exact
+    assert waves.read_bytes()[:1] == b"\0"  # the block that heads an .fst file
+    assert 10_000 < waves.stat().st_size < 1_000_000
+
+
+def test_it_says_which_libraries_fst_needs(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = own_cache(tmp_path, monkeypatch)
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "fatal error: lz4.h: No such file"; exit 1; }\n')
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(SimulatorError, match=r"apt-get install zlib1g-dev liblz4-dev`, or write \.vcd, or use"):
+        Verilator(program.config, memory_bytes=1, waves=tmp_path / "w.fst", verilog="")
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == []
 
 
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
