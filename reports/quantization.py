@@ -5,16 +5,16 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..training.post_training import Measurement
+from ..training.post_training import Measurement, Settings
+from ..training.schemes import SchemeComparison
 from .table import NOT_MEASURED, new_table, percent
 
 
 def quantization_report(measurement: Measurement) -> RenderableType:
     """A line per layer, then accuracy and size, as rich shows them."""
-    settings, plain = measurement.settings, measurement.plain_layers
-    ranges = f"{settings.ranges} {settings.percentile:g}" if settings.ranges == "percentile" else settings.ranges
+    plain = measurement.plain_layers
     table = new_table(
-        f"{measurement.model}: {settings.scheme}, ranges {ranges}",
+        f"{measurement.model}: {measurement.settings}",
         ("#", ">"),
         ("operator", "<"),
         ("range", ">"),
@@ -69,3 +69,44 @@ def _summary(measurement: Measurement) -> Text:
 
 def _decibels(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.1f}"
+
+
+def schemes_report(comparison: SchemeComparison) -> RenderableType:
+    """A line per way of quantization, as rich shows them."""
+    table = new_table(
+        f"{comparison.model}: {comparison.test_samples:,} samples, calibrated on {comparison.calibration_samples:,}",
+        ("network", "<"),
+        ("weights per", "<"),
+        ("activations", "<"),
+        ("ranges", "<"),
+        ("corrections", "<"),
+        ("profile", "<"),
+        ("accuracy", ">"),
+        ("logits dB", ">"),
+        ("bytes", ">"),
+        ("of float", ">"),
+    )
+    whole = comparison.ways[0].bytes
+    for way in comparison.ways:
+        table.add_row(
+            way.name,
+            *_choices(way.settings),
+            way.profile or NOT_MEASURED,
+            f"{way.accuracy:.2%}",
+            _decibels(way.sqnr),
+            f"{way.bytes:,}",
+            percent(way.bytes / whole),
+        )
+    return table
+
+
+def _choices(settings: Settings | None) -> tuple[str, str, str, str]:
+    """Weights, activations, ranges and corrections in a word each."""
+    if settings is None:
+        return (NOT_MEASURED,) * 4
+    return (
+        "channel" if settings.scheme.per_channel else "tensor",
+        "symmetric" if settings.scheme.symmetric else "asymmetric",
+        settings.ranges,
+        " + ".join(["equalized"] * settings.equalize + ["biases"] * settings.bias_correction) or NOT_MEASURED,
+    )

@@ -1,8 +1,9 @@
 """Trains the digits network of `models/`: `python -m eightfold.training.digits`.
 
 A small convolutional classifier of 8 x 8 handwritten digits, trained in float with PyTorch, its batch normalization
-folded, quantized after training and written as a `.tflite` file. The data are the UCI "Optical Recognition of
-Handwritten Digits" that scikit-learn ships. Needs the optional extra `train`.
+folded, quantized after training and written as a `.tflite` file, beside the float network and the data that were used.
+The data are the UCI "Optical Recognition of Handwritten Digits" that scikit-learn ships. Needs the optional extra
+`train`.
 """
 
 from __future__ import annotations
@@ -150,9 +151,9 @@ def samples(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Sam
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, quantizes, measures and writes `digits.tflite` and `digits.npz`."""
+    """Trains, quantizes, measures and writes the digits network in float and in int8, with its data."""
     parser = argparse.ArgumentParser(prog="python -m eightfold.training.digits", description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=Path("models"), help="folder of the two files (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("models"), help="folder of the files (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches (%(default)s)")
     parser.add_argument("--epochs", type=int, default=60, help="(%(default)s)")
     options = parser.parse_args(arguments)
@@ -160,13 +161,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     digits = Digits.load(options.seed)
     network = train(digits, seed=options.seed, epochs=options.epochs)
-    calibration = samples(digits.train_pixels, digits.train_labels).first(CALIBRATION_IMAGES)
+    part = slice(CALIBRATION_IMAGES)
+    calibration = samples(digits.train_pixels[part], digits.train_labels[part])
     test = samples(digits.test_pixels, digits.test_labels)
     result = quantize_after_training(network, calibration, test=test)
     images = quantized_inputs(result.graph, test.inputs)[0]
     options.out.mkdir(parents=True, exist_ok=True)
+    save(network, options.out / "digits_float.tflite")
     save(result.graph, options.out / "digits.tflite")
-    np.savez_compressed(options.out / "digits.npz", images=images, pixels=digits.test_pixels, labels=digits.test_labels)
+    np.savez_compressed(
+        options.out / "digits_calibration.npz", inputs=calibration.inputs[0], labels=digits.train_labels[part]
+    )
+    np.savez_compressed(
+        options.out / "digits.npz",
+        inputs=test.inputs[0],
+        images=images,
+        pixels=digits.test_pixels,
+        labels=digits.test_labels,
+    )
     accuracy = result.measurement.accuracy
     if accuracy is None:
         raise RuntimeError("the test images have labels, and their accuracy was not measured")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..golden import affine
 from ..golden.graph import Graph, ModelError
+from ..golden.numerics import Profile
 from ..golden.runtime import Session
 from .samples import Floats, Samples
 
@@ -50,7 +51,7 @@ def quantized_inputs(graph: Graph, feed: Sequence[Floats]) -> list[Array]:
     return [affine.quantize(real, affine.known(tensor), tensor.dtype) for tensor, real in tensors]
 
 
-def accuracy(graph: Graph, samples: Samples) -> float:
+def accuracy(graph: Graph, samples: Samples, profile: Profile = Profile.TFLM) -> float:
     """The share of samples for which a network's first output is largest at the label; of equals the first counts.
 
     A network with integer inputs gets the samples quantized, and is computed to the bit.
@@ -62,7 +63,7 @@ def accuracy(graph: Graph, samples: Samples) -> float:
     """
     if samples.labels is None:
         raise ModelError("the samples have no labels")
-    session = Session(graph)
+    session = Session(graph, profile)
     whole = any(tensor.dtype != np.float32 for tensor in graph.inputs)
     right = 0
     for feed, label in zip(samples.feeds(graph), samples.labels, strict=True):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..golden import affine
 from ..golden.graph import Graph, Operator
+from ..golden.numerics import Profile
 from ..golden.runtime import Session
 from .calibration import Progress
 from .evaluation import activations, quantized_inputs
@@ -73,7 +74,14 @@ class Agreement:
     classes: npt.NDArray[np.int64]
 
 
-def measure(graph: Graph, quantized: Graph, samples: Samples, *, progress: Progress = lambda: None) -> Agreement:
+def measure(
+    graph: Graph,
+    quantized: Graph,
+    samples: Samples,
+    *,
+    profile: Profile = Profile.TFLM,
+    progress: Progress = lambda: None,
+) -> Agreement:
     """Runs both networks on all samples.
 
     Parameters
@@ -82,13 +90,15 @@ def measure(graph: Graph, quantized: Graph, samples: Samples, *, progress: Progr
         The float network.
     quantized
         What `quantize` made of it: tensors have the same numbers.
+    profile
+        Whose arithmetic computes the integer network.
 
     Raises
     ------
     ModelError
         As `runtime.run`, or the float network computes what is not finite.
     """
-    session = Session(quantized)
+    session = Session(quantized, profile)
     layers = [
         _Layer(operator, quantized)
         for operator in graph.operators

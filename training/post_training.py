@@ -53,6 +53,11 @@ class Settings:
         """Whether nothing is done to the network but rounding."""
         return not (self.equalize or self.bias_correction)
 
+    def __str__(self) -> str:
+        ranges = f"percentile {self.percentile:g}" if self.ranges == "percentile" else self.ranges
+        extras = ["equalized"] * self.equalize + ["biases corrected"] * self.bias_correction
+        return ", ".join((str(self.scheme), f"ranges {ranges}", *extras))
+
 
 @dataclass(frozen=True)
 class Accuracy:

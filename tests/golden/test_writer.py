@@ -20,6 +20,8 @@ from eightfold.golden.versions import operator_version
 from eightfold.golden.writer import save, write
 
 from ..conftest import SHARED_NETWORKS, shared_models
+from .models import random_inputs
+from .oracle import LiteRT
 
 
 def affine(scale: float | Sequence[float], zero_point: int = 0, axis: int = 0) -> Quantization:
@@ -190,6 +192,20 @@ def test_a_published_network_that_is_written_reads_the_same(name: str) -> None:
     again = parse_graph(data, name=f"{name}.tflite")
     assert_same(again, graph)
     assert write(again) == data
+
+
+@pytest.mark.parametrize("name", SHARED_NETWORKS)
+def test_a_published_network_that_is_written_computes_the_same_in_litert(name: str) -> None:
+    path = shared_models() / f"{name}.tflite"
+    graph = read(path)
+    inputs = random_inputs(graph, np.random.default_rng(3))
+    original, written = LiteRT(path.read_bytes()), LiteRT(write(graph))
+    for oracle in (original, written):
+        oracle.run(inputs)
+    for operator in graph.operators:
+        for index in operator.outputs:
+            if graph.tensors[index].dtype != object:
+                np.testing.assert_array_equal(written.tensor(index), original.tensor(index))
 
 
 def test_signatures_intermediates_and_absent_inputs_survive() -> None:

@@ -90,5 +90,5 @@ def test_training_is_deterministic(tmp_path: Path, capsys: pytest.CaptureFixture
     for name in ("a", "b"):
         digits.main(["--epochs", "1", "--out", str(tmp_path / name)])
     assert "360 held out" in capsys.readouterr().out
-    for name in ("digits.tflite", "digits.npz"):
+    for name in ("digits_float.tflite", "digits.tflite", "digits_calibration.npz", "digits.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -1,0 +1,84 @@
+"""The comparison of ways to quantize one network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eightfold.cli import main
+from eightfold.golden.graph import ModelError
+from eightfold.golden.numerics import Profile
+from eightfold.golden.reader import read
+from eightfold.golden.writer import write
+from eightfold.training import schemes
+from eightfold.training.calibration import calibrate
+from eightfold.training.evaluation import accuracy
+from eightfold.training.quantization import INT8, quantize
+from eightfold.training.samples import samples_of
+
+from .networks import chain, samples
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def test_every_way_and_every_profile_is_a_row() -> None:
+    graph = chain()
+    data, test = samples(graph, 4), samples(graph, 6, seed=3)
+    network = quantize(graph, calibrate(graph, data))
+    calls: list[tuple[int, int]] = []
+    found = schemes.compare_schemes(graph, data, test, {"other": network}, report=lambda *call: calls.append(call))
+    assert calls == [(i + 1, len(found.ways)) for i in range(len(found.ways))]
+    names = [way.name for way in found.ways]
+    assert names == ["float32", *["int8"] * 10, "uint8", "other", *["int8"] * 4]
+    assert [way.profile for way in found.ways[-4:]] == [p.value for p in Profile if p is not Profile.TFLM]
+    assert (found.ways[0].accuracy, found.ways[0].bytes) == (accuracy(graph, test), len(write(graph)))
+    plain, other = found.ways[1], found.ways[12]
+    assert (plain.accuracy, plain.bytes) == (other.accuracy, other.bytes)
+    assert other.sqnr is None
+    for way in found.ways[1:12]:
+        assert way.sqnr is not None
+        assert 10 < way.sqnr < 60
+    json.loads(json.dumps(found.to_json()))
+
+
+def test_accuracy_needs_labels() -> None:
+    graph = chain()
+    data = samples(graph, 2)
+    with pytest.raises(ModelError, match="accuracy needs labels"):
+        schemes.compare_schemes(graph, data, replace(data, labels=None))
+
+
+def test_the_command_shows_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemes, "WAYS", schemes.WAYS[:1])
+    float_model, data, int8 = (str(MODELS / name) for name in ("digits_float.tflite", "digits.npz", "digits.tflite"))
+    command = ["schemes", float_model, "--calibration", data, "--test", data, "--trained", int8]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "digits_float: 360 samples, calibrated on 360" in text
+    for word in ("float32", "digits.tflite", "per channel", "xnnpack", "99.72%", "90,128"):
+        assert word.replace("per ", "") in text
+    assert main([*command, "--json", "-"]) == 0
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert value["format"] == "eightfold-schemes/1"
+    assert len(value["ways"]) == 1 + 1 + 1 + 4
+
+
+def test_the_committed_network_is_what_the_committed_float_network_becomes() -> None:
+    graph = read(MODELS / "digits_float.tflite")
+    with np.load(MODELS / "digits_calibration.npz") as file:
+        data = samples_of(graph, dict(file))
+    committed, quantized = read(MODELS / "digits.tflite"), quantize(graph, calibrate(graph, data), INT8)
+    assert len(committed.tensors) == len(quantized.tensors)
+    for a, b in zip(committed.tensors, quantized.tensors, strict=True):
+        assert (a.name, a.shape, a.dtype) == (b.name, b.shape, b.dtype)
+        if a.data is not None and a.dtype == np.int8:
+            np.testing.assert_array_equal(a.data, b.data)
+        if a.quantization is not None and b.quantization is not None:
+            # Ranges are sums of float32, whose order depends on the processor.
+            np.testing.assert_allclose(a.quantization.scale, b.quantization.scale, rtol=1e-6)
+            np.testing.assert_array_equal(a.quantization.zero_point, b.quantization.zero_point)

@@ -1,0 +1,165 @@
+"""One network quantized in many ways: what each choice costs in accuracy, noise and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..golden.graph import Graph, ModelError
+from ..golden.numerics import Profile
+from ..golden.writer import write
+from .evaluation import accuracy
+from .measurement import LayerQuality, measure
+from .post_training import Settings, quantize_after_training
+from .quantization import LEGACY, Scheme, check_float
+from .samples import Samples
+
+FORMAT = "eightfold-schemes/1"
+
+PER_TENSOR = Scheme(per_channel=False)
+
+WAYS: tuple[Settings, ...] = (
+    Settings(),
+    Settings(ranges="percentile"),
+    Settings(ranges="mse"),
+    Settings(bias_correction=True),
+    Settings(Scheme(symmetric=True)),
+    Settings(PER_TENSOR),
+    Settings(PER_TENSOR, bias_correction=True),
+    Settings(PER_TENSOR, equalize=True),
+    Settings(PER_TENSOR, equalize=True, bias_correction=True),
+    Settings(Scheme(per_channel=False, symmetric=True)),
+    Settings(LEGACY),
+)
+"""The ways of quantization after training that are compared."""
+
+Report = Callable[[int, int], None]
+"""Told how many rows of the table are done, and how many there will be."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One row: a network quantized in one way, computed under one profile.
+
+    Parameters
+    ----------
+    name
+        `float32`, the type of the integers, or what a trained network is called.
+    settings
+        What quantization after training did; None for the float network and for trained ones.
+    profile
+        Whose arithmetic; None for the float network.
+    accuracy
+        The share of test samples whose label has the largest output.
+    agreement
+        The share for which it is largest where it is in the float network; None for networks that were trained on.
+    sqnr
+        Signal to quantization noise ratio, in decibels, of the last layer with weights (the logits of a classifier);
+        None where there is nothing to compare with.
+    bytes
+        Of the file.
+    """
+
+    name: str
+    settings: Settings | None
+    profile: str | None
+    accuracy: float
+    agreement: float | None
+    sqnr: float | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SchemeComparison:
+    """All rows, with the float network as the first."""
+
+    model: str
+    calibration_samples: int
+    test_samples: int
+    ways: tuple[Way, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain values."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def compare_schemes(
+    graph: Graph,
+    samples: Samples,
+    test: Samples,
+    trained: Mapping[str, Graph] | None = None,
+    *,
+    report: Report = lambda done, total: None,
+) -> SchemeComparison:
+    """Quantizes a float network in each of `WAYS`, and computes the first under each profile.
+
+    Parameters
+    ----------
+    graph
+        The float network.
+    samples
+        The calibration data.
+    test
+        What accuracy is measured on.
+    trained
+        Networks with integer inputs that came about otherwise, such as by training with quantization, by name.
+    report
+        Told of every row.
+
+    Raises
+    ------
+    ModelError
+        The test data have no labels, or as `quantize_after_training`.
+    """
+    check_float(graph)
+    if test.labels is None:
+        raise ModelError(f"{graph.name}: accuracy needs labels, and the test data have none")
+    total = 1 + len(WAYS) + len(Profile) - 1 + len(trained or {})
+    ways: list[Way] = []
+    for way in _ways(graph, samples, test, trained or {}):
+        ways.append(way)
+        report(len(ways), total)
+    return SchemeComparison(graph.name, len(samples), len(test), tuple(ways))
+
+
+def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, Graph]) -> Iterator[Way]:
+    yield Way("float32", None, None, accuracy(graph, test), 1.0, None, len(write(graph)))
+    first: Graph | None = None
+    for settings in WAYS:
+        result = quantize_after_training(graph, samples, settings, test=test)
+        first = first or result.graph
+        found = result.measurement
+        if found.accuracy is None:
+            raise ModelError(f"{graph.name}: accuracy was not measured")
+        yield Way(
+            settings.scheme.dtype,
+            settings,
+            Profile.TFLM.value,
+            found.accuracy.quantized,
+            found.agreement,
+            _sqnr(found.layers),
+            found.quantized_bytes,
+        )
+    for name, network in trained.items():
+        share = accuracy(network, test)
+        yield Way(name, None, Profile.TFLM.value, share, None, None, len(write(network)))
+    for profile in Profile:
+        if profile is not Profile.TFLM and first is not None:
+            found_by = measure(graph, first, test, profile=profile)
+            yield Way(
+                WAYS[0].scheme.dtype,
+                WAYS[0],
+                profile.value,
+                float(np.mean(found_by.classes == test.labels)),
+                float(np.mean(found_by.classes == found_by.float_classes)),
+                _sqnr(found_by.layers),
+                len(write(first)),
+            )
+
+
+def _sqnr(layers: Sequence[LayerQuality]) -> float | None:
+    """At the last layer with weights."""
+    return next((layer.sqnr for layer in reversed(layers) if layer.weight_sqnr is not None), None)
