@@ -101,10 +101,17 @@ class Convolution(Work):
     def filters(self, config: Config) -> Filters:
         """How a depthwise convolution is laid on the array."""
         choose = filters_of if self.combine is Combine.ADD else single_taps
-        filters = choose(self.vertical, self.horizontal, config)
+        filters = choose(self.vertical, self.horizontal, config, self.rows_at_once(config))
         if filters is None:
             raise ValueError("the depthwise convolution has no filters that a command can hold")
         return filters
+
+    def rows_at_once(self, config: Config) -> int:
+        """Output rows of a strip, more or less, where an image and its output do not fit the scratchpad."""
+        row = self.vertical.stride * self.row_bytes + self.horizontal.outputs * self.target.pixel_bytes
+        if self.vertical.outputs * row <= config.scratchpad_bytes:
+            return self.vertical.outputs
+        return max(1, config.scratchpad_bytes // 4 // row)
 
     def channels(self, config: Config) -> int:
         return self.outputs
@@ -131,8 +138,7 @@ class Convolution(Work):
         across = filters.passes[1]
         taps = np.full((self.outputs, self.passes(config), config.rows), np.int8(self.weight_zero_point), np.int8)
         for row, column in np.ndindex(self.weights.shape[1:3]):
-            down, a = divmod(row, filters.rows)
-            right, b = divmod(column, filters.columns)
+            (down, a), (right, b) = filters.rows.place(row), filters.columns.place(column)
             taps[:, down * across + right, filters.tap(a, b)] = self.weights[:, row, column, 0]
         return taps.reshape(self.outputs, -1)
 
@@ -232,30 +238,33 @@ class Convolution(Work):
         filters = self.filters(config)
         vertical, horizontal = self.vertical, self.horizontal
         rows, strips = part.bottom - part.top, (part.right - part.left) // filters.outputs
-        down, across = filters.rows * vertical.dilation, filters.columns * horizontal.dilation
+        down, across = filters.rows.offset, filters.columns.offset
         y = part.top * vertical.stride - vertical.before + chunk.kernel_row * down
         x = (part.left * horizontal.stride - horizontal.before + chunk.kernel_column * across) * self.pixel_bytes
         x += self.offset + chunk.first_block * config.columns
+        # A pass may stream rows that are none of the kernel's, for the sake of those that others need.
+        below = (part.bottom - 1) * vertical.stride - vertical.before + vertical.reach
         return {
             "mode": Mode.DEPTHWISE,
             "source": image + y * self.row_bytes + x,
+            "height": max(0, min(below, vertical.size)),
             "origin_y": y,
             "origin_x": x,
             "pixels": filters.vectors(rows, strips),
-            "row_y": filters.row_step,
-            "row_step": filters.row_step * self.row_bytes,
+            "row_y": filters.rows.step,
+            "row_step": filters.rows.step * self.row_bytes,
             "columns": filters.width,
-            "column_step": filters.column_step * self.pixel_bytes,
+            "column_step": filters.columns.step * self.pixel_bytes,
             "kernel_row_y": down,
             "kernel_row_step": down * self.row_bytes,
             "kernel_column_step": across * self.pixel_bytes,
-            "strip_rows": filters.height(rows),
+            "strip_rows": filters.rows.streamed(rows),
             "strip_step": filters.outputs * horizontal.stride * self.pixel_bytes,
             "destination_strip_step": filters.outputs * self.target.pixel_bytes,
-            "skip_rows": filters.skip_rows,
-            "skip_columns": filters.skip_columns,
-            "every_row": filters.every_row,
-            "every_column": filters.every_column,
+            "skip_rows": filters.rows.skip,
+            "skip_columns": filters.columns.skip,
+            "every_row": filters.rows.every,
+            "every_column": filters.columns.every,
         }
 
 

@@ -1,9 +1,13 @@
 """How a depthwise convolution becomes FIR filters down the columns of the array.
 
 An image is streamed in strips of rows, each `width` vectors wide. In that stream the tap of kernel row `a` and column
-`b` lies `(rows - 1 - a) * dilation * width + (columns - 1 - b) * dilation` vectors before the last tap, and so belongs
-in that row of the array. A pass covers as many rows and columns of the kernel as the array has rows for; narrow strips
-let it cover more of them, but give fewer outputs for each vector: `columns - 1` of them in every row are lost.
+`b` lies `(rows - 1 - a) * width + (columns - 1 - b)` vectors before the last tap (times the dilation, where there is
+one), and so belongs in that row of the array. A pass covers as many rows and columns of the kernel as the array has
+rows for; narrow strips let it cover more of them, but give fewer outputs for each vector: `columns - 1` of them in
+every row are lost.
+
+With a stride, many vectors give no output. Where all of a pass's taps are a stride apart, the others need not be
+streamed: the kernel's rows, or columns, are dealt to as many passes as the stride is long, its *phases*.
 """
 
 from __future__ import annotations
@@ -19,92 +23,123 @@ from ..hw.config import Config
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How a kernel is cut into passes along one axis.
+
+    Parameters
+    ----------
+    axis
+        The convolution's axis.
+    taps
+        Positions of the kernel that a pass covers.
+    phases
+        Whether those are a stride apart; otherwise they are neighbours.
+    """
+
+    axis: Axis
+    taps: int
+    phases: bool = False
+
+    @property
+    def passes(self) -> int:
+        """How many passes there are."""
+        return min(self.axis.stride, self.axis.kernel) if self.phases else -(-self.axis.kernel // self.taps)
+
+    @property
+    def offset(self) -> int:
+        """Pixels from the first of one pass to that of the next."""
+        return 1 if self.phases else self.taps * self.axis.dilation
+
+    @property
+    def step(self) -> int:
+        """Pixels from one that is streamed to the next: where taps do not share pixels, only those that are needed."""
+        return self.axis.stride if self.phases or self.taps == 1 else 1
+
+    @property
+    def apart(self) -> int:
+        """Streamed pixels from one tap to the next."""
+        return 1 if self.phases else self.axis.dilation
+
+    @property
+    def skip(self) -> int:
+        """Streamed pixels before the first that gives an output."""
+        return (self.taps - 1) * self.apart
+
+    @property
+    def every(self) -> int:
+        """Streamed pixels from one that gives an output to the next."""
+        return self.axis.stride // self.step
+
+    def streamed(self, outputs: int) -> int:
+        """Streamed pixels for so many outputs."""
+        return (outputs - 1) * self.every + 1 + self.skip
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The pass of a position of the kernel, and which of the pass's taps it is."""
+        if self.phases:
+            tap, phase = divmod(position, self.axis.stride)
+            return phase, tap
+        return divmod(position, self.taps)
+
+
+def cuts_of(axis: Axis, most: int) -> Iterator[Cut]:
+    """All ways to cut a kernel along an axis with at most so many taps in a pass."""
+    for taps in range(1, min(axis.kernel, most) + 1):
+        yield Cut(axis, taps)
+    taps = -(-axis.kernel // axis.stride)
+    if axis.dilation == 1 and 1 < axis.stride < axis.kernel and taps <= most:
+        yield Cut(axis, taps, phases=True)
+
+
+@dataclass(frozen=True)
 class Filters:
     """The part of a kernel that a pass covers, and the strips that it streams.
 
     Parameters
     ----------
-    vertical, horizontal
-        The convolution's axes.
     rows, columns
-        Kernel rows and columns that a pass covers.
+        How the kernel's rows and columns are cut.
     outputs
         Output pixels in a row of a strip.
     """
 
-    vertical: Axis
-    horizontal: Axis
-    rows: int
-    columns: int
+    rows: Cut
+    columns: Cut
     outputs: int
 
     @property
     def passes(self) -> tuple[int, int]:
         """How many passes there are down and across the kernel."""
-        return -(-self.vertical.kernel // self.rows), -(-self.horizontal.kernel // self.columns)
-
-    @property
-    def row_step(self) -> int:
-        """Image rows between rows of the stream: where taps do not share rows, only those that are needed."""
-        return self.vertical.stride if self.rows == 1 else 1
-
-    @property
-    def column_step(self) -> int:
-        """Image columns between vectors, likewise."""
-        return self.horizontal.stride if self.columns == 1 else 1
-
-    @property
-    def skip_rows(self) -> int:
-        """Rows of a strip before the first output."""
-        return (self.rows - 1) * self.vertical.dilation
-
-    @property
-    def skip_columns(self) -> int:
-        """Vectors of a row before the first output."""
-        return (self.columns - 1) * self.horizontal.dilation
-
-    @property
-    def every_row(self) -> int:
-        """Rows of the stream from one with outputs to the next."""
-        return self.vertical.stride // self.row_step
-
-    @property
-    def every_column(self) -> int:
-        """Vectors from one output to the next."""
-        return self.horizontal.stride // self.column_step
+        return self.rows.passes, self.columns.passes
 
     @property
     def width(self) -> int:
         """Vectors in a row of a strip."""
-        return (self.outputs - 1) * self.every_column + 1 + self.skip_columns
+        return self.columns.streamed(self.outputs)
 
     @property
     def strips(self) -> int:
         """Strips that cover the output; the last one may have to overlap its neighbour."""
-        return -(-self.horizontal.outputs // self.outputs)
+        return -(-self.columns.axis.outputs // self.outputs)
 
     def tap(self, row: int, column: int) -> int:
-        """The row of the array for a kernel row and column, both counted within a pass."""
-        down = (self.rows - 1 - row) * self.vertical.dilation * self.width
-        return down + (self.columns - 1 - column) * self.horizontal.dilation
-
-    def height(self, outputs: int) -> int:
-        """Rows of a strip for so many output rows."""
-        return (outputs - 1) * self.every_row + 1 + self.skip_rows
+        """The row of the array for two of a pass's taps."""
+        down = (self.rows.taps - 1 - row) * self.rows.apart * self.width
+        return down + (self.columns.taps - 1 - column) * self.columns.apart
 
     def vectors(self, outputs: int, strips: int) -> int:
         """Vectors of so many strips for so many output rows."""
-        return strips * self.height(outputs) * self.width
+        return strips * self.rows.streamed(outputs) * self.width
 
     def together(self, config: Config) -> int:
         """Strips for one command: as many as fit the accumulators, if only for one output row."""
         most = min(config.accumulator_depth // self.outputs, Execute.largest("pixels") // self.vectors(1, 1))
-        return max(1, min(most, self.horizontal.outputs // self.outputs))
+        return max(1, min(most, self.columns.axis.outputs // self.outputs))
 
     def tile_rows(self, config: Config) -> int:
         """Output rows for one command."""
         strips = self.together(config)
-        most = max(1, min(config.accumulator_depth // (strips * self.outputs), self.vertical.outputs))
+        most = max(1, min(config.accumulator_depth // (strips * self.outputs), self.rows.axis.outputs))
         while most > 1 and self.vectors(most, strips) > Execute.largest("pixels"):
             most -= 1
         return most
@@ -114,47 +149,65 @@ class Filters:
 
         Where strips do not divide it, a last one ends with it and computes some pixels for the second time.
         """
-        whole, rest = divmod(self.horizontal.outputs, self.outputs)
+        outputs = self.columns.axis.outputs
+        whole, rest = divmod(outputs, self.outputs)
         together = self.together(config)
         for strip in range(0, whole, together):
             yield strip * self.outputs, min(together, whole - strip)
         if rest:
-            yield self.horizontal.outputs - self.outputs, 1
+            yield outputs - self.outputs, 1
+
+    def slots(self, config: Config, rows: int) -> int:
+        """Cycles of the array for each block of channels, in tiles of at most so many rows, that share none."""
+        most, outputs = min(rows, self.tile_rows(config)), self.rows.axis.outputs
+        tiles = [most] * (outputs // most) + [outputs % most] * (outputs % most > 0)
+        commands = sum(1 for _ in self.parts(config)) * len(tiles)
+        vectors = sum(self.vectors(rows, self.strips) for rows in tiles)
+        return self.rows.passes * self.columns.passes * (vectors + commands * config.rows)
 
     def legal(self, config: Config) -> bool:
         """Whether the array has a row for every tap, and the command's fields hold the numbers."""
         fields = {
-            "row_y": self.row_step,
-            "skip_rows": self.skip_rows,
-            "skip_columns": self.skip_columns,
-            "every_row": self.every_row,
-            "every_column": self.every_column,
+            "row_y": self.rows.step,
+            "skip_rows": self.rows.skip,
+            "skip_columns": self.columns.skip,
+            "every_row": self.rows.every,
+            "every_column": self.columns.every,
             "pixels": self.vectors(1, 1),
         }
         fits = all(value <= Execute.largest(name) for name, value in fields.items())
         return fits and self.tap(0, 0) < config.rows and self.outputs <= config.accumulator_depth
 
 
-def filters_of(vertical: Axis, horizontal: Axis, config: Config) -> Filters | None:
-    """The filters with which a depthwise convolution takes the fewest cycles; None where no command can hold any."""
-    return _best(vertical, horizontal, config, vertical.kernel, horizontal.kernel)
+def filters_of(vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None) -> Filters | None:
+    """The filters with which a depthwise convolution takes the fewest cycles; None where no command can hold any.
+
+    Parameters
+    ----------
+    vertical, horizontal
+        The axes of the convolution.
+    config
+        The machine.
+    rows
+        Output rows that are computed at once; None: as many as the accumulators hold.
+    """
+    return _best(vertical, horizontal, config, rows or vertical.outputs, config.rows)
 
 
-def single_taps(vertical: Axis, horizontal: Axis, config: Config) -> Filters | None:
+def single_taps(vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None) -> Filters | None:
     """The same where the array must not add: each pass covers one tap of the kernel."""
-    return _best(vertical, horizontal, config, 1, 1)
+    return _best(vertical, horizontal, config, rows or vertical.outputs, 1)
 
 
 @lru_cache(maxsize=1024)
-def _best(vertical: Axis, horizontal: Axis, config: Config, most_rows: int, most_columns: int) -> Filters | None:
+def _best(vertical: Axis, horizontal: Axis, config: Config, at_once: int, most: int) -> Filters | None:
     best, least = None, 0
-    for rows, columns in product(range(1, most_rows + 1), range(1, most_columns + 1)):
+    for rows, columns in product(cuts_of(vertical, most), cuts_of(horizontal, most)):
         for outputs in range(1, horizontal.outputs + 1):
-            filters = Filters(vertical, horizontal, rows, columns, outputs)
+            filters = Filters(rows, columns, outputs)
             if not filters.legal(config):
                 break
-            down, across = filters.passes
-            slots = down * across * (filters.vectors(vertical.outputs, filters.strips) + config.rows)
+            slots = filters.slots(config, at_once)
             if best is None or slots < least:
                 best, least = filters, slots
     return best
