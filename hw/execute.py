@@ -14,7 +14,7 @@ from .config import Config
 from .delay import DelayLine
 from .engine import engine_members
 from .requantization import RequantizationLanes
-from .sequencer import ISSUE_LATENCY, Sequencer
+from .sequencer import ISSUE_LATENCY, RETURN_LATENCY, Sequencer
 
 EVENTS = ("array_step", "output", "weight_read", "accumulator_read", "accumulator_write")
 
@@ -62,7 +62,7 @@ class ExecuteEngine(wiring.Component):
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
       of a block that finishes; passes follow each other without a gap;
     * a pass of a depthwise convolution takes R cycles more than it streams vectors; where it is the last of a block
-      that finishes, at least 9 for the vectors and 10 after them;
+      that finishes, at least 9 for the vectors, and where its results come back at least 11 after them;
     * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
 
     Members
@@ -158,28 +158,44 @@ class _Core(wiring.Component):
             width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read
         )
         step = data.View(sequencer.accumulate.shape(), line.o_data)
+        m.submodules.return_line = back = DelayLine(
+            width=len(Cat(step.address, step.combine, step.first)), cycles=RETURN_LATENCY
+        )
+        pixel, through, begins = Signal(), Signal(), Signal()
         m.d.comb += [
             line.i_valid.eq(sequencer.accumulate_valid),
             line.i_data.eq(sequencer.accumulate),
-            sums.valid.eq(line.o_valid),
-            sums.first.eq(step.first),
-            sums.last.eq(step.finish),
-            sums.address.eq(step.address),
+            pixel.eq(line.o_valid & step.pixel),
+            through.eq(pixel & step.through),
+            begins.eq(line.o_valid & step.begin),
+            back.i_valid.eq(through),
+            back.i_data.eq(Cat(step.address, step.combine, step.first)),
+            # Sums that go through and results that come back are those of one pass; no other step is near.
+            sums.through.eq(through),
+            sums.back.eq(back.o_valid),
+            sums.valid.eq((pixel & ~step.through) | back.o_valid),
+            sums.last.eq(step.last & ~back.o_valid),
+            Cat(sums.address, sums.combine, sums.first).eq(
+                Mux(back.o_valid, back.o_data, Cat(step.address, step.combine, step.first))
+            ),
+            sums.results.eq(lanes.results),
         ]
         lead = accumulators.LEAD + accumulators.LATENCY
         begin, valid = Signal(lead - 1), Signal(lead)
         m.d.sync += [
-            begin.eq((begin << 1) | (line.o_valid & step.begin)),
-            valid.eq((valid << 1) | (line.o_valid & step.finish)),
+            begin.eq((begin << 1) | begins),
+            valid.eq((valid << 1) | (pixel & step.last)),
         ]
+        with m.If(begins):
+            m.d.sync += [lanes.pre_shift.eq(step.pre_shift), lanes.square.eq(step.square)]
         m.d.comb += [lanes.begin.eq(begin[-1]), lanes.valid.eq(valid[-1]), lanes.accumulators.eq(sums.totals)]
         self._elaborate_output(m, sequencer, lanes)
         m.d.comb += [
             self.events.array_step.eq(sequencer.read.enable),
             self.events.output.eq(self.write.enable),
             self.events.weight_read.eq(sequencer.weights.enable),
-            self.events.accumulator_read.eq(line.o_valid & ~step.first),
-            self.events.accumulator_write.eq(line.o_valid & ~step.finish),
+            self.events.accumulator_read.eq(sums.valid & ~sums.first),
+            self.events.accumulator_write.eq(sums.valid & ~sums.last),
         ]
         return m
 

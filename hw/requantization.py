@@ -10,16 +10,20 @@ from ..golden.numerics import Rounding
 from .commands import PARAMETER_ROWS
 from .config import FIXED_POINT
 
-LATENCY = 8
+RESULT_LATENCY = 7
+"""Cycles from an accumulator to its result."""
+
+LATENCY = RESULT_LATENCY + 1
 """Cycles from an accumulator to its output."""
 
 
 class RequantizationLanes(wiring.Component):
     """Requantizes one accumulator per column in every cycle.
 
-    Each lane computes `clamp(zero_point + round((accumulator + bias) * multiplier * 2^(shift - 31)))`, where `rounding`
-    says how to round. The sum, and its shift to the left where `shift` is positive, wrap at 32 bits. Multipliers are
-    below 2^31, shifts from -31 to 30.
+    Each lane computes the result `round(((accumulator + bias) << pre_shift) * multiplier * 2^(shift - 31))`, where
+    `rounding` says how to round, and the output `clamp(zero_point + result)`. A positive `shift` takes the place of
+    `pre_shift`; with `square`, what has been shifted takes the multiplier's. The sum and its shift to the left wrap at
+    32 bits; SINGLE shifts to the left by `pre_shift` alone. Multipliers are below 2^31, shifts from -31 to 30.
 
     Parameters
     ----------
@@ -35,10 +39,14 @@ class RequantizationLanes(wiring.Component):
     begin : In(1)
         From the next cycle on, `accumulators` have the parameters that the latest rows made. The next row may follow
         three cycles later.
+    pre_shift, square : In(5), In(1)
+        They belong to the parameters, one cycle after `begin`.
     valid, accumulators : In(1), In(32 * columns)
         Signed accumulators, possibly in every cycle.
     zero_point, lower, upper : In(8)
         For the accumulators of `LATENCY - 1` cycles ago. Signed.
+    results : Out(32 * columns)
+        Signed, the low 32 bits, `RESULT_LATENCY` cycles after their accumulators; they hold until the next.
     outputs : Out(8 * columns)
         Signed, `LATENCY` cycles after their accumulators; they hold until the next.
     """
@@ -53,11 +61,14 @@ class RequantizationLanes(wiring.Component):
                 "row_valid": In(1),
                 "row": In(8 * columns),
                 "begin": In(1),
+                "pre_shift": In(5),
+                "square": In(1),
                 "valid": In(1),
                 "accumulators": In(32 * columns),
                 "zero_point": In(signed(8)),
                 "lower": In(signed(8)),
                 "upper": In(signed(8)),
+                "results": Out(32 * columns),
                 "outputs": Out(8 * columns),
             }
         )
@@ -81,21 +92,23 @@ class RequantizationLanes(wiring.Component):
         def parameter(c: int, low: int, high: int) -> Value:
             return Cat(rows.word_select(row * self._columns + c, 8) for row in range(low, high))
 
-        m.d.comb += self.outputs.eq(
-            Cat(
-                self._lane(
-                    m,
-                    c,
-                    valid,
-                    begin,
-                    accumulator=self.accumulators.word_select(c, 32).as_signed(),
-                    bias=parameter(c, 0, 4).as_signed(),
-                    multiplier=parameter(c, 4, 8)[:31],
-                    shift=parameter(c, 8, 9).as_signed(),
-                )
-                for c in range(self._columns)
+        square = Signal(reset_less=True)
+        with m.If(begin[1]):
+            m.d.sync += square.eq(self.square)
+
+        for c in range(self._columns):
+            result, output = self._lane(
+                m,
+                c,
+                valid,
+                begin,
+                square=square,
+                accumulator=self.accumulators.word_select(c, 32).as_signed(),
+                bias=parameter(c, 0, 4).as_signed(),
+                multiplier=parameter(c, 4, 8)[:31],
+                shift=parameter(c, 8, 9).as_signed(),
             )
-        )
+            m.d.comb += [self.results.word_select(c, 32).eq(result), self.outputs.word_select(c, 8).eq(output)]
         return m
 
     def _lane(
@@ -105,11 +118,12 @@ class RequantizationLanes(wiring.Component):
         valid: list[Value],
         begin: list[Value],
         *,
+        square: Value,
         accumulator: Value,
         bias: Value,
         multiplier: Value,
         shift: Value,
-    ) -> Signal:
+    ) -> tuple[Signal, Signal]:
         def register(name: str, width: int, enable: Value, value: Any) -> Signal:
             signal = Signal(signed(width), name=f"{name}_{c}", reset_less=True)
             with m.If(enable):
@@ -117,15 +131,18 @@ class RequantizationLanes(wiring.Component):
             return signal
 
         bias = register("bias", 32, begin[0], bias)
+        single = self._rounding is Rounding.SINGLE
+        left = register("left", 6, begin[1], Mux(shift > 0, 0 if single else shift[:5], self.pre_shift))[:5]
         shift = register("shift", 7, begin[1], shift)
-        multiplier = register("multiplier", 32, begin[2], multiplier)
         shift_5 = register("shift_5", 7, begin[5], shift)
         shift_6 = register("shift_6", 7, begin[6], shift_5)
 
-        single = self._rounding is Rounding.SINGLE
-        left = 0 if single else Mux(shift < 0, 0, shift[:5])
         biased = register("biased", 32, valid[0], accumulator + bias)
-        operand = register("operand", 32, valid[1], biased << left)
+        number = Signal(signed(32), name=f"number_{c}")
+        m.d.comb += number.eq(biased << left)
+        operand = register("operand", 32, valid[1], number)
+        squares = valid[1] & square
+        multiplier = register("multiplier", 32, begin[2] | squares, Mux(squares, number, multiplier))
         product = register("product", 64, valid[2], operand * multiplier)
         product = register("product_held", 64, valid[3], product)
         if single:
@@ -145,4 +162,4 @@ class RequantizationLanes(wiring.Component):
         result = Signal(signed(len(shifted) + 1), name=f"result_{c}")
         m.d.comb += result.eq(shifted + self.zero_point)
         clamped = Mux(result < self.lower, self.lower, Mux(result > self.upper, self.upper, result))
-        return register("output", 8, valid[7], clamped)
+        return shifted, register("output", 8, valid[7], clamped)

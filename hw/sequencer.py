@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from . import scratchpad, weights
+from . import accumulators, requantization, scratchpad, weights
 from .commands import (
     ADDRESS_BITS,
     COUNT_BITS,
@@ -38,9 +38,14 @@ _AT_LEAST_ONE = (
     "every_column",
 )
 
-_DEPTHWISE_TAIL = PARAMETER_ROWS + 1
-"""The fewest slots from the last vector of a depthwise pass that finishes to the next pass, whose parameters must not
-arrive while those of this one are still to be taken."""
+RETURN_LATENCY = accumulators.LATENCY + requantization.RESULT_LATENCY
+"""Cycles from a pixel's sums to its results, where they come back to the accumulators."""
+
+_RETURN_TAIL = RETURN_LATENCY + accumulators.REVISIT - 1
+"""The fewest slots between a pass whose results come back and the next pass, which may read them."""
+
+_GATHER_EVERY = accumulators.REVISIT
+"""The fewest vectors from one output to the next, where they share an accumulator."""
 
 
 class PassSlots(NamedTuple):
@@ -50,22 +55,30 @@ class PassSlots(NamedTuple):
     tail: int
 
 
-def pass_slots(config: Config, *, depthwise: bool, finish: bool) -> PassSlots:
+def pass_slots(config: Config, *, depthwise: bool, finish: int) -> PassSlots:
     """The slots of a pass, in which the weights of the next and, if it finishes, its block's parameters move in.
 
     The north path cannot carry data and weights at once: a depthwise pass ends before they move in.
     """
-    if depthwise and finish:
-        return PassSlots(PARAMETER_ROWS, max(config.rows, _DEPTHWISE_TAIL))
+    parameters = PARAMETER_ROWS if finish else 0
     if depthwise:
-        return PassSlots(0, config.rows)
-    return PassSlots(config.rows + (PARAMETER_ROWS if finish else 0), 0)
+        return PassSlots(parameters, max(config.rows, _RETURN_TAIL if finish == Finish.RETURN else 0))
+    return PassSlots(config.rows + parameters, 0)
 
 
 def accumulate_layout(config: Config) -> data.StructLayout:
-    """What a pixel's step tells the accumulators, and the lanes behind them."""
+    """What a vector's step tells the accumulators, and the lanes behind them.
+
+    `begin`: it is the first of a pass that finishes, and brings `pre_shift` and `square`. `pixel`: it gives an output,
+    whose total, where it is the `last`, goes to the lanes. `through`: so do its sums alone, to come back as results.
+    """
     return data.StructLayout(
-        {"address": (config.accumulator_depth - 1).bit_length(), "first": 1, "finish": 1, "begin": 1}
+        {
+            "address": (config.accumulator_depth - 1).bit_length(),
+            "combine": 2,
+            "pre_shift": 5,
+            **dict.fromkeys(("begin", "square", "pixel", "first", "last", "through"), 1),
+        }
     )
 
 
@@ -198,13 +211,17 @@ class Sequencer(wiring.Component):
             & (self.store_completed >= words.wait_store)
             & (self.completed >= words.wait_execute)
         )
+        depthwise = words.mode == Mode.DEPTHWISE
+        single = Cat(words[name] == 1 for name in ("blocks", "kernel_rows", "kernel_columns")).all()
         legal = (
             (words.opcode == Opcode.EXECUTE)
-            & ((words.mode == Mode.CONVOLUTION) | ((words.mode == Mode.DEPTHWISE) & (words.runs == 1)))
+            & ((words.mode == Mode.CONVOLUTION) | (depthwise & (words.runs == 1)))
             & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
             & (words.last_channels <= config.columns)
-            & ((words.finish <= Finish.STORE) & (words.combine == Combine.ADD))
-            & ((words.pre_shift == 0) & ~words.square & ~words.gather)
+            & (words.finish <= Finish.RETURN)
+            & (words.combine <= Combine.SUBTRACT)
+            & ((words.finish != Finish.RETURN) | (depthwise & single & ~words.gather))
+            & (~words.gather | (depthwise & (words.pixels <= words.columns) & (words.every_column >= _GATHER_EVERY)))
         )
         room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
         able = Signal()
@@ -301,10 +318,10 @@ class Sequencer(wiring.Component):
         config, front = self._config, self._front
         last = (self._runs_left == 0) & (self._kernel_columns_left == 0) & (self._kernel_rows_left == 0)
         finish = self._finishing
-        m.d.comb += finish.eq(last & front.finish)
+        m.d.comb += finish.eq(last & (front.finish != Finish.KEEP))
         m.d.sync += self._first_slot.eq(self._start_pass)
 
-        def slots(*, finish: bool) -> Value:
+        def slots(finish: Finish) -> Value:
             counts = []
             for depthwise in (True, False):
                 least, tail = pass_slots(config, depthwise=depthwise, finish=finish)
@@ -316,7 +333,13 @@ class Sequencer(wiring.Component):
                 self._pass.eq(front),
                 self._streaming.eq(1),
                 self._final.eq(last & (self._blocks_left == 0)),
-                self._slots_left.eq(Mux(finish, slots(finish=True), slots(finish=False))),
+                self._slots_left.eq(
+                    Mux(
+                        finish,
+                        Mux(front.finish == Finish.RETURN, slots(Finish.RETURN), slots(Finish.STORE)),
+                        slots(Finish.KEEP),
+                    )
+                ),
                 self._pixels_left.eq(front.pixels),
                 self._finish.eq(finish),
                 self._first.eq(self._upcoming_first),
@@ -387,11 +410,13 @@ class Sequencer(wiring.Component):
         until_row, until_column = (Signal(8, name=f"until_{n}", reset_less=True) for n in ("row", "column"))
         number = Signal(16, reset_less=True)
         fresh = Signal(reset_less=True)
-        pixel = Signal()
-        emits = Signal()
+        pixel, emits, begin, leaves, stores = (Signal(name=n) for n in ("pixel", "emits", "begin", "leaves", "stores"))
         m.d.comb += [
             pixel.eq(self._pixels_left != 0),
             emits.eq(pixel & (until_row == 0) & (until_column == 0)),
+            begin.eq(self._finish & self._first_slot),
+            leaves.eq(self._finish & (~command.gather | (self._pixels_left == 1))),
+            stores.eq(leaves & (command.finish == Finish.STORE)),
         ]
 
         def go_to(address: Value, x: Value, y: Value, *targets: Any) -> list[Any]:
@@ -411,7 +436,7 @@ class Sequencer(wiring.Component):
             ]
         with m.Elif(pixel):
             with m.If(emits):
-                m.d.sync += [number.eq(number + 1), fresh.eq(0)]
+                m.d.sync += [number.eq(number + (~command.gather)[0]), fresh.eq(0)]
             with m.If(columns_left != 1):
                 m.d.sync += go_to(place.address + command.column_step, place.x + command.column_step, place.y, place)
                 m.d.sync += [
@@ -456,8 +481,8 @@ class Sequencer(wiring.Component):
             valid.eq(Cat(pixel, valid)),
             swap.eq(Cat(self._first_slot, swap)),
             depthwise.eq(Cat(pixel & (command.mode == Mode.DEPTHWISE), depthwise)),
-            accumulate_valid.eq(Cat(emits, accumulate_valid)),
-            output_valid.eq(Cat((emits & self._finish) | (pixel & last), output_valid)),
+            accumulate_valid.eq(Cat(emits | begin, accumulate_valid)),
+            output_valid.eq(Cat((emits & stores) | (pixel & last), output_valid)),
         ]
         with m.If(pixel):
             m.d.sync += [
@@ -467,10 +492,15 @@ class Sequencer(wiring.Component):
                 address.eq(place.address),
                 fill.eq(command.fill),
                 accumulate.address.eq(number),
-                accumulate.first.eq(self._first),
-                accumulate.finish.eq(self._finish),
-                accumulate.begin.eq(self._finish & fresh),
-                out.write.eq(self._finish & emits),
+                accumulate.combine.eq(command.combine),
+                accumulate.pre_shift.eq(command.pre_shift),
+                accumulate.begin.eq(begin),
+                accumulate.square.eq(command.square),
+                accumulate.pixel.eq(emits),
+                accumulate.first.eq(self._first & (fresh | ~command.gather)),
+                accumulate.last.eq(leaves),
+                accumulate.through.eq(leaves & (command.finish == Finish.RETURN)),
+                out.write.eq(stores & emits),
                 out.last.eq(last),
                 out.address.eq(output),
                 out.channels.eq(self._channels),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..compiler.elements import WideConfig
 from ..compiler.program import MachineStep
-from ..hw.commands import WORD_BITS, Command, Execute, Load, Memory, Store
+from ..hw.commands import WORD_BITS, Command, Execute, Finish, Load, Memory, Store
 from ..hw.config import Config
 from ..sim.cycles.execute import Passes
 from ..sim.cycles.transfer import Extent
@@ -157,12 +157,14 @@ def _actions(command: Command, config: Config) -> Actions:
     size = config.element_bytes if isinstance(config, WideConfig) else 1
     match command:
         case Execute():
-            counts = Passes.of(command, config).accesses(command, config)
+            passes = Passes.of(command, config)
+            counts = passes.accesses(command, config)
+            returned = passes.outputs if command.finish == Finish.RETURN else 0
             moved = counts["accumulator_reads"] + counts["accumulator_writes"]
             return Actions(
                 multiplications=counts["array_steps"] * config.multipliers,
                 additions=counts["accumulator_reads"] * config.columns,
-                requantizations=counts["outputs"] * config.columns,
+                requantizations=(counts["outputs"] + returned) * config.columns,
                 scratchpad_bytes=(counts["array_steps"] + counts["outputs"]) * config.scratchpad_row_bytes * size,
                 weight_buffer_bytes=counts["weight_reads"] * config.weight_line_bytes * size,
                 accumulator_bytes=moved * config.columns * SUM_BYTES,

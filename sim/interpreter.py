@@ -137,7 +137,7 @@ class Interpreter:
             if c.gather and pixels:
                 sums = sums.reshape(-1, pixels, config.columns)
             channels = c.last_channels if block == c.blocks - 1 else config.columns
-            parameters = tiles[block, -PARAMETER_ROWS:]
+            parameters = tiles[block, -PARAMETER_ROWS:, : config.columns]
             match c.finish:
                 case Finish.RETURN:
                     _, result = self._requantize(c, _wrap(sums[0]), parameters)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...hw import queue
-from ...hw.commands import Execute, Mode, Opcode
+from ...hw.commands import Execute, Finish, Mode, Opcode
 from ...hw.config import Config
 from ...hw.execute import Pipeline
 from ...hw.sequencer import pass_slots
@@ -31,10 +31,12 @@ class Passes:
         Of how many blocks there are how many.
     vectors
         That each pass streams.
-    pixels
+    outputs
         How many of them give an output.
-    pattern
-        Which; None stands for all.
+    pixels
+        To how many pixels these belong: as many, or one that gathers them.
+    stored
+        In which vectors of a block's last pass pixels go to the scratchpad, a byte each; None stands for all.
     slots
         Cycles of each pass but a block's last.
     last_slots
@@ -44,8 +46,9 @@ class Passes:
     blocks: int
     passes: int
     vectors: int
+    outputs: int
     pixels: int
-    pattern: bytes | None
+    stored: bytes | None
     slots: int
     last_slots: int
 
@@ -54,7 +57,7 @@ class Passes:
         """The passes of a command."""
         vectors = command.pixels
 
-        def slots(*, finish: bool) -> int:
+        def slots(finish: int) -> int:
             least, tail = pass_slots(config, depthwise=command.mode == Mode.DEPTHWISE, finish=finish)
             return max(vectors, least) + tail
 
@@ -65,14 +68,21 @@ class Passes:
             skip=(command.skip_rows, command.skip_columns),
             every=(command.every_row, command.every_column),
         )
+        outputs = sum(pattern)
+        stored = pattern
+        if command.finish != Finish.STORE:
+            stored = bytes(vectors)
+        elif command.gather:
+            stored = bytes(vectors - 1) + pattern[-1:]
         return cls(
             blocks=command.blocks,
             passes=command.kernel_rows * command.kernel_columns * command.runs,
             vectors=vectors,
-            pixels=sum(pattern),
-            pattern=None if all(pattern) else pattern,
-            slots=slots(finish=False),
-            last_slots=slots(finish=bool(command.finish)),
+            outputs=outputs,
+            pixels=min(1, outputs) if command.gather else outputs,
+            stored=None if all(stored) else stored,
+            slots=slots(Finish.KEEP),
+            last_slots=slots(command.finish),
         )
 
     @property
@@ -87,12 +97,11 @@ class Passes:
 
     def accesses(self, command: Execute, config: Config) -> dict[str, int]:
         """What `command`, whose passes these are, adds to each of `EXECUTE_COUNTERS`, whenever it runs."""
-        totals = self.blocks * self.pixels
-        sums = totals * self.passes
-        finished = totals if command.finish else 0
+        sums = self.blocks * self.passes * self.outputs
+        finished = self.blocks * (self.vectors if self.stored is None else sum(self.stored))
         rows = self.passes * config.rows + (config.parameter_rows if command.finish else 0)
         return {
-            "accumulator_reads": sums - (0 if command.accumulate else totals),
+            "accumulator_reads": sums - (0 if command.accumulate else self.blocks * self.pixels),
             "accumulator_writes": sums - finished,
             "weight_reads": self.blocks * rows,
             "array_steps": self.steps,
@@ -172,10 +181,10 @@ class ExecuteEngine(Engine[Execute]):
             self.agenda.add(self._planned, Phase.COMMAND, self.consider)
             return
         streamed = self._scratchpad.cycle(self._end) if self._end <= moment else None
-        self._stream(self.passes[number], moment, self.commands[number].finish)
+        self._stream(self.passes[number], moment)
         self.start(cycle, streamed)
 
-    def _stream(self, passes: Passes, moment: int, finish: int) -> None:
+    def _stream(self, passes: Passes, moment: int) -> None:
         """A command that starts at `moment`: what it does to the scratchpad, and when it completes."""
         at = self._pipeline
         first = moment + self._rows
@@ -185,11 +194,11 @@ class ExecuteEngine(Engine[Execute]):
         self._scratchpad.execute_reads.add(
             Accesses(read, last + at.read + passes.vectors, passes.block, passes.slots, passes.passes, passes.vectors)
         )
-        if finish:
+        if passes.stored is None or any(passes.stored):
             write = first + passes.block - passes.last_slots + at.banks
             end = last + at.banks + passes.vectors
             self._scratchpad.execute_writes.add(
-                Accesses(write, end, passes.block, passes.block, 1, passes.vectors, passes.pattern)
+                Accesses(write, end, passes.block, passes.block, 1, passes.vectors, passes.stored)
             )
         completed = last + passes.vectors - 1 + at.completed
         self._completions.append(completed)

@@ -9,7 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 
-from eightfold.hw.commands import PARAMETER_ROWS, Execute, Mode
+from eightfold.hw.commands import PARAMETER_ROWS, Combine, Execute, Finish, Mode
 from eightfold.hw.config import Config
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
@@ -43,7 +43,7 @@ class Bench(wiring.Component):
         return m
 
 
-def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=True, accumulate=False):
+def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=Finish.STORE, accumulate=False, gather=False, **fields):
     """A command with the weights and parameters that belong to it, on a random small image."""
 
     def draw(low, high):
@@ -51,9 +51,12 @@ def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=True, accumulate=F
 
     depthwise = mode == Mode.DEPTHWISE
     kernel_rows, kernel_columns, runs = draw(1, 4), draw(1, 4), 1 if depthwise else draw(1, 4)
+    if finish == Finish.RETURN:
+        kernel_rows = kernel_columns = 1
     columns, rows = draw(1, 6), draw(1, 6)
+    every_column = draw(1, 4)
     row_bytes, height = draw(8, 40), draw(1, 12)
-    blocks = draw(1, 3) if finish and not accumulate else 1
+    blocks = draw(1, 3) if finish == Finish.STORE and not accumulate else 1
     origin_y, origin_x = draw(-2, 2), draw(-8, 4)
     dilation, row_y = draw(1, 3), draw(1, 3)
     skip_rows, skip_columns, strips = draw(0, 2), draw(0, columns), draw(1, 3)
@@ -61,11 +64,14 @@ def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=True, accumulate=F
         # The first output weighs vectors that have been streamed.
         skip_rows = -(-(config.rows - 1) // columns)
         rows += skip_rows
+    if gather:
+        columns, rows, strips, skip_rows = draw(config.rows, 40), 1, 1, 0
+        skip_columns, every_column = draw(config.rows - 1, columns), draw(4, 9)
     pixels = rows * columns * strips
     command = Execute(
         mode=mode,
         accumulate=int(accumulate),
-        finish=int(finish),
+        finish=finish,
         blocks=blocks,
         last_channels=draw(1, config.columns + 1),
         fill=draw(-128, 128),
@@ -98,7 +104,9 @@ def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=True, accumulate=F
         skip_rows=skip_rows,
         skip_columns=skip_columns,
         every_row=draw(1, 3),
-        every_column=draw(1, 3),
+        every_column=every_column,
+        gather=int(gather),
+        **fields,
     )
     passes = kernel_rows * kernel_columns * runs
     weights = rng.integers(-128, 128, (blocks, passes, config.rows, config.columns))
@@ -115,9 +123,8 @@ def outputs(command):
     row, column = np.divmod(np.arange(command.pixels), command.columns)
     row = row % command.strip_rows if command.strip_rows else row
     row, column = row - command.skip_rows, column - command.skip_columns
-    return int(
-        np.sum((row >= 0) & (row % command.every_row == 0) & (column >= 0) & (column % command.every_column == 0))
-    )
+    count = np.sum((row >= 0) & (row % command.every_row == 0) & (column >= 0) & (column % command.every_column == 0))
+    return min(1, int(count)) if command.gather else int(count)
 
 
 def packed(config, command, weights, parameters):
@@ -145,7 +152,8 @@ def stated_cycles(config, command):
     passes = command.kernel_rows * command.kernel_columns * command.runs
     if command.mode == Mode.DEPTHWISE:
         plain = command.pixels + config.rows
-        last = max(command.pixels, PARAMETER_ROWS) + max(config.rows, 10) if command.finish else plain
+        tail = max(config.rows, 11) if command.finish == Finish.RETURN else config.rows
+        last = max(command.pixels, PARAMETER_ROWS) + tail if command.finish else plain
     else:
         plain = max(command.pixels, config.rows)
         last = max(command.pixels, config.rows + PARAMETER_ROWS) if command.finish else plain
@@ -231,8 +239,8 @@ def tiles(config, seed, kinds):
             command, weights, parameters = random_tile(rng, config, **kind)
             rows = packed(config, command, weights, parameters)
             fits = (row + len(rows)) * config.weight_row_bytes <= config.weight_bytes
-            few = outputs(commands[-1] if kind.get("accumulate") else command)
-            if fits and 0 < outputs(command) <= min(few, config.accumulator_depth):
+            held = outputs(commands[-1]) if kind.get("accumulate") else config.accumulator_depth
+            if fits and 0 < outputs(command) <= held:
                 break
         command = dataclasses.replace(command, weight_address=row)
         interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
@@ -244,12 +252,23 @@ def tiles(config, seed, kinds):
 
 
 CONVOLVE, FILTER = {"mode": Mode.CONVOLUTION}, {"mode": Mode.DEPTHWISE}
+KEEP, BACK, GATHER = {"finish": Finish.KEEP}, {"finish": Finish.RETURN}, {"gather": True}
+MORE = {"accumulate": True}
+LARGEST, LESS = {"combine": Combine.MAXIMUM}, {"combine": Combine.SUBTRACT}
 SEQUENCES = {
     "convolutions": [CONVOLVE, CONVOLVE],
-    "partial sums": [CONVOLVE, CONVOLVE | {"finish": False}, CONVOLVE | {"accumulate": True}],
+    "partial sums": [CONVOLVE, CONVOLVE | KEEP, CONVOLVE | MORE],
     "depthwise": [FILTER, FILTER],
-    "depthwise partial sums": [FILTER, FILTER | {"finish": False}, FILTER | {"accumulate": True}],
+    "depthwise partial sums": [FILTER, FILTER | KEEP, FILTER | MORE],
     "one after the other": [CONVOLVE, FILTER, CONVOLVE],
+    "largest": [CONVOLVE | LARGEST, FILTER | LARGEST, FILTER | LARGEST | KEEP, FILTER | LARGEST | MORE],
+    "less": [CONVOLVE | LESS, FILTER | LESS, FILTER | LESS | KEEP, FILTER | LESS | MORE],
+    "results come back": [FILTER | BACK, FILTER | BACK | MORE, FILTER | MORE],
+    "largest results": [FILTER | BACK, FILTER | BACK | MORE | LARGEST, FILTER | MORE | LARGEST],
+    "less results": [FILTER | BACK, FILTER | BACK | MORE | LESS, CONVOLVE | MORE | LESS],
+    "squares": [FILTER | BACK | {"square": 1, "pre_shift": 9}, FILTER | MORE | {"pre_shift": 2}, FILTER],
+    "gathered": [FILTER | GATHER, FILTER, FILTER | GATHER | KEEP, FILTER | GATHER | MORE, CONVOLVE],
+    "gathered largest": [FILTER | GATHER | LARGEST, FILTER | GATHER | LARGEST | KEEP, FILTER | MORE | LARGEST],
 }
 
 
@@ -312,6 +331,14 @@ EVERY_VECTOR = {  # gives an output
     "row_step": 0,
     "row_y": 0,
 }
+RETURN = {
+    "mode": Mode.DEPTHWISE,
+    "finish": Finish.RETURN,
+    "blocks": 1,
+    "kernel_rows": 1,
+    "kernel_columns": 1,
+    "runs": 1,
+}
 ILLEGAL = [
     ({"mode": 7}, ErrorCode.ILLEGAL_COMMAND),
     ({"blocks": 0}, ErrorCode.ILLEGAL_COMMAND),
@@ -325,6 +352,16 @@ ILLEGAL = [
     ({"every_row": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"every_column": 0}, ErrorCode.ILLEGAL_COMMAND),
     ({"mode": Mode.DEPTHWISE, "runs": 2}, ErrorCode.ILLEGAL_COMMAND),
+    ({"finish": 3}, ErrorCode.ILLEGAL_COMMAND),
+    ({"combine": 3}, ErrorCode.ILLEGAL_COMMAND),
+    (RETURN | {"mode": Mode.CONVOLUTION}, ErrorCode.ILLEGAL_COMMAND),
+    (RETURN | {"blocks": 2}, ErrorCode.ILLEGAL_COMMAND),
+    (RETURN | {"kernel_rows": 2}, ErrorCode.ILLEGAL_COMMAND),
+    (RETURN | {"kernel_columns": 2}, ErrorCode.ILLEGAL_COMMAND),
+    (RETURN | {"gather": 1, "columns": 99, "every_column": 4}, ErrorCode.ILLEGAL_COMMAND),
+    ({"gather": 1, "columns": 99, "every_column": 4}, ErrorCode.ILLEGAL_COMMAND),
+    ({"mode": Mode.DEPTHWISE, "runs": 1, "gather": 1, "columns": 99, "every_column": 3}, ErrorCode.ILLEGAL_COMMAND),
+    ({"mode": Mode.DEPTHWISE, "runs": 1, "gather": 1, "pixels": 9, "columns": 8}, ErrorCode.ILLEGAL_COMMAND),
     ({"pixels": 600, "columns": 3, "strip_rows": 0} | EVERY_VECTOR, ErrorCode.ACCUMULATOR_RANGE),
     ({"weight_address": SMALL.weight_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.WEIGHT_RANGE),
     ({"source": 4094, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),

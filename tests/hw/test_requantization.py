@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eightfold.golden.numerics import Requantization, Rounding
+from eightfold.golden.numerics import Rounding, multiply_by_quantized_multiplier
 from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import FIXED_POINT
-from eightfold.hw.requantization import LATENCY, RequantizationLanes
+from eightfold.hw.requantization import LATENCY, RESULT_LATENCY, RequantizationLanes
 
 from .simulate import pack, simulate, unpack
 
@@ -20,23 +20,27 @@ def wrap(values):
 
 
 def expected(block, accumulators):
-    """What the numerics make of `accumulators`, of shape (pixels, COLUMNS)."""
-    requantization = Requantization(
-        multiplier=np.array(block["multiplier"]),
-        shift=np.array(block["shift"]),
-        zero_point=block["zero_point"],
-        minimum=block["lower"],
-        maximum=block["upper"],
-        rounding=block["rounding"],
-        scale=np.ones(COLUMNS),
-    )
-    return requantization.apply(wrap(np.array(accumulators) + np.array(block["bias"])), np.int8)
+    """What the numerics make of `accumulators`, of shape (pixels, COLUMNS): results and outputs."""
+    rounding, shift = block["rounding"], np.array(block["shift"])
+    number = wrap(np.array(accumulators) + np.array(block["bias"]))
+    number = np.where(shift > 0, number, wrap(number << block["pre_shift"]))
+    multiplier = np.array(block["multiplier"])
+    if block["square"]:
+        if rounding is not Rounding.SINGLE:
+            # Both factors are shifted to the left.
+            number, shift = wrap(number << np.maximum(shift, 0)), np.minimum(shift, 0)
+        multiplier = number
+        if rounding is not Rounding.SINGLE:
+            # The square of -2^31 wraps where the numerics saturate.
+            multiplier = np.where(number == -(2**31), 2**31, number)
+    result = multiply_by_quantized_multiplier(number, multiplier, shift, rounding=rounding)
+    return wrap(result), np.clip(result + block["zero_point"], block["lower"], block["upper"])
 
 
 def run(rounding, blocks):
-    """Outputs of the lanes for every block's accumulators, pixels back to back wherever the contract allows."""
+    """Results and outputs for every block's accumulators, pixels back to back wherever the contract allows."""
     lanes = RequantizationLanes(columns=COLUMNS, rounding=rounding)
-    outputs = []
+    results, outputs = [], []
 
     async def produce(ctx):
         for block in blocks:
@@ -54,8 +58,9 @@ def run(rounding, blocks):
                 events.append({"row_valid": 1, "row": pack([channel[row] for channel in channel_bytes], 8)})
             events.append({"begin": 1})
             events += [{"valid": 1, "accumulators": pack(pixel, 32)} for pixel in stream]
+            events[PARAMETER_ROWS + 1] |= {"pre_shift": block["pre_shift"], "square": block["square"]}
             for event in events:
-                for name in ("row_valid", "row", "begin", "valid", "accumulators"):
+                for name in ("row_valid", "row", "begin", "pre_shift", "square", "valid", "accumulators"):
                     ctx.set(getattr(lanes, name), event.get(name, 0))
                 await ctx.tick()
             for name in ("row_valid", "begin", "valid"):
@@ -70,24 +75,31 @@ def run(rounding, blocks):
             for _ in block["accumulators"]:
                 await ctx.tick()
 
-    async def consume(ctx):
-        for block in blocks:
-            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + 1 + LATENCY)
-            received = []
-            for _ in block["accumulators"]:
-                received.append(unpack(ctx.get(lanes.outputs), 8, COLUMNS))
-                await ctx.tick()
-            outputs.append(np.array(received))
+    def consume(port, bits, latency, into):
+        async def consume(ctx):
+            for block in blocks:
+                await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + 1 + latency)
+                received = []
+                for _ in block["accumulators"]:
+                    received.append(unpack(ctx.get(port), bits, COLUMNS))
+                    await ctx.tick()
+                into.append(np.array(received))
 
-    simulate(lanes, produce, clamp, consume)
-    return outputs
+        return consume
+
+    consumers = consume(lanes.results, 32, RESULT_LATENCY, results), consume(lanes.outputs, 8, LATENCY, outputs)
+    simulate(lanes, produce, clamp, *consumers)
+    return zip(results, outputs, strict=True)
 
 
 def check(rounding, blocks):
     for block in blocks:
         block["rounding"] = rounding
-    for block, outputs in zip(blocks, run(rounding, blocks), strict=True):
-        np.testing.assert_array_equal(outputs, expected(block, block["accumulators"]), err_msg=str(block))
+        block.setdefault("pre_shift", 0)
+        block.setdefault("square", 0)
+    for block, values in zip(blocks, run(rounding, blocks), strict=True):
+        for got, wanted in zip(values, expected(block, block["accumulators"]), strict=True):
+            np.testing.assert_array_equal(got, wanted, err_msg=str(block))
 
 
 def lanes_of(element):
@@ -117,6 +129,8 @@ BLOCKS = st.lists(
             "zero_point": st.integers(-128, 127),
             "lower": st.integers(-128, 127),
             "upper": st.integers(-128, 127),
+            "pre_shift": st.one_of(st.just(0), st.integers(0, 31)),
+            "square": st.sampled_from([0, 0, 1]),
             "accumulators": st.lists(lanes_of(INT32), min_size=1, max_size=12),
         }
     ).filter(lambda block: block["lower"] <= block["upper"]),
@@ -174,6 +188,14 @@ def test_every_tie_of_every_shift():
         )
     for rounding in FIXED_POINT:
         check(rounding, blocks)
+
+
+def test_the_square_of_the_smallest_number_wraps():
+    for rounding in FIXED_POINT:
+        block = {"bias": [0] * COLUMNS, "multiplier": [0] * COLUMNS, "shift": [0, -1, -31, -30], "square": 1}
+        check(
+            rounding, [block | {"zero_point": 0, "lower": -128, "upper": 127, "accumulators": [[-(2**31)] * COLUMNS]}]
+        )
 
 
 def test_float_rounding_is_refused():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from eightfold.hw.commands import PARAMETER_ROWS, Command, Execute, Load, Memory, Mode, Opcode, Store
+from eightfold.hw.commands import PARAMETER_ROWS, Combine, Command, Execute, Finish, Load, Memory, Mode, Opcode, Store
 from eightfold.hw.config import Config
 
 DRAM_BYTES = 1 << 16
@@ -27,14 +27,18 @@ def transfers(draw: st.DrawFn, config: Config, kind: type[Load] | type[Store]) -
 
 @st.composite
 def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
-    """Fields of an execute but its dependencies: short passes and long ones, few and many."""
+    """Fields of an execute but its dependencies: short passes and long ones, few and many, of every kind."""
     mode = draw(st.sampled_from(Mode))
-    finish = draw(st.integers(0, 1))
+    depthwise = mode is Mode.DEPTHWISE
+    finish = draw(st.sampled_from(Finish if depthwise else [Finish.KEEP, Finish.STORE]))
+    gather = depthwise and finish is not Finish.RETURN and draw(st.booleans())
     most = draw(st.sampled_from([1, config.rows, config.rows + PARAMETER_ROWS, 3 * config.rows]))
     pixels = draw(st.integers(1, min(most, config.accumulator_depth)))
     blocks, runs, kernel_rows, kernel_columns = (draw(st.integers(1, most)) for most in (3, 3, 2, 2))
-    if mode is Mode.DEPTHWISE:
+    if depthwise:
         runs = 1
+    if finish is Finish.RETURN:
+        blocks = kernel_rows = kernel_columns = 1
     weight_rows = blocks * (kernel_rows * kernel_columns * runs * config.rows + PARAMETER_ROWS)
     reach = runs * config.rows + (blocks + 1) * config.columns + kernel_rows + kernel_columns + pixels
     return {
@@ -50,7 +54,7 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         "row_bytes": config.scratchpad_bytes,
         "height": 100,
         "pixels": pixels,
-        "columns": draw(st.integers(1, pixels)),
+        "columns": draw(st.integers(pixels, pixels + 9) if gather else st.integers(1, pixels)),
         "column_step": 1,
         "row_step": 1,
         "kernel_rows": kernel_rows,
@@ -67,7 +71,11 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         "skip_rows": draw(st.sampled_from([0, 0, 1, 2])),
         "skip_columns": draw(st.sampled_from([0, 0, 1, 2])),
         "every_row": draw(st.integers(1, 3)),
-        "every_column": draw(st.integers(1, 3)),
+        "every_column": draw(st.integers(4, 9) if gather else st.integers(1, 3)),
+        "combine": draw(st.sampled_from(Combine)),
+        "gather": int(gather),
+        "square": draw(st.integers(0, 1)),
+        "pre_shift": draw(st.integers(0, 31)),
     }
 
 
