@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .files import OutputError, folder, replacing
+from .files import OutputError, folder, replacing, write_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -292,91 +292,28 @@ def compile(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL.tflite]", help="What the test bench runs.", show_default="digits"),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = ...,  # type: ignore[assignment]
     config: ConfigOption = "16x16",
+    profile: ProfileOption = "tflm",
+    inputs: InputsOption = None,
 ) -> None:
-    """Write a machine as Verilog, with the configuration that it was made from."""
-    from .hw.export import export as verilog
+    """Write a machine as Verilog, with all that an FPGA flow wants, and a test that needs no Python."""
+    from .exporting import example, export_files
 
-    machine = _config(config)
-    text = verilog(machine)
-    parameters = "".join(f"{name} = {json.dumps(value)}\n" for name, value in machine.as_dict().items())
-    target = folder(out)
-    _write(target / "eightfold.v", text)
-    _write(target / "eightfold.toml", parameters)
-    typer.echo(f"{target / 'eightfold.v'}: module eightfold, {machine!r}")
-
-
-@app.command()
-def quantize(
-    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
-    calibration: Annotated[
-        Path,
-        typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="INT8.tflite", help="The result.", show_default=False)],
-    test: Annotated[
-        Path | None, typer.Option(metavar="DATA.npz", help="Samples to measure on, instead of those of --calibration.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Calibrate on the first N samples only.")
-    ] = None,
-    per_channel: Annotated[
-        bool | None,
-        typer.Option(
-            "--per-channel/--per-tensor",
-            help="A scale for each output channel of the weights, or one for all.",
-            show_default="per channel, with --uint8 per tensor",
-        ),
-    ] = None,
-    uint8: Annotated[
-        bool, typer.Option("--uint8", help="The legacy format: uint8, weights with a zero point.")
-    ] = False,
-    symmetric: Annotated[bool, typer.Option("--symmetric", help="Activations without zero point.")] = False,
-    ranges: Annotated[str, typer.Option(help="How ranges are chosen: minmax, percentile or mse.")] = "minmax",
-    percentile: Annotated[
-        float, typer.Option(metavar="P", help="Percent of the values that --ranges percentile covers at each end.")
-    ] = 99.99,
-    equalize: Annotated[bool, typer.Option("--equalize", help="Even out channels between layers first.")] = False,
-    bias_correction: Annotated[
-        bool, typer.Option("--bias-correction", help="Take the mean error of the weights from the biases.")
-    ] = False,
-    json_file: JsonOption = None,
-) -> None:
-    """Quantize a float network after training; show what that cost, layer by layer."""
-    from .golden.reader import read
-    from .golden.writer import write
-    from .inputs import read_arrays
-    from .reports.quantization import quantization_report
-    from .training.calibration import METHODS
-    from .training.post_training import Settings, quantize_after_training
-    from .training.quantization import Scheme, check_float
-    from .training.samples import samples_of
-
-    chosen = next((method for method in METHODS if method == ranges), None)
-    if chosen is None:
-        raise UsageError(f"--ranges is {ranges!r}; one of {', '.join(METHODS)} was expected")
-    if not 50 < percentile <= 100:
-        raise UsageError(f"--percentile is {percentile:g}; above 50 and at most 100 was expected")
-    if uint8 and per_channel:
-        raise UsageError("--uint8 has one scale per tensor; --per-channel cannot be followed")
-    scheme = Scheme("uint8" if uint8 else "int8", not uint8 if per_channel is None else per_channel, symmetric)
-    settings = Settings(scheme, chosen, percentile, equalize, bias_correction)
-    graph = read(model)
-    check_float(graph)
-    data = samples_of(graph, read_arrays(calibration), str(calibration))
-    measured = data if test is None else samples_of(graph, read_arrays(test), str(test))
-    with replacing(out) as part:
-        with _bar(f"quantizing {graph.name}", "inferences") as show:
-            result = quantize_after_training(
-                graph,
-                data.first(samples or len(data)),
-                settings,
-                test=measured,
-                report=lambda done, total: show(done / total, done),
-            )
-        part.write_bytes(write(result.graph))
-    _deliver(result.measurement.to_json(), json_file, quantization_report(result.measurement))
+    if model is None and inputs:
+        raise UsageError("--input is given without a network; MODEL.tflite was expected")
+    if model is None:
+        program, values = example(_config(config))
+    else:
+        program = _program(model, config, profile)
+        values = _inputs(program.graph, inputs or [])
+    files = export_files(program, values)
+    write_folder(out, files)
+    typer.echo(f"{out}: {len(files)} files, module eightfold, {program.config!r}; try `make -C {out} test`")
 
 
 @app.command()

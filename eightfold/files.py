@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,3 +85,82 @@ def folder(path: Path) -> Path:
     except OSError as error:
         raise OutputError(f"{path} cannot be made: {error.strerror}") from None
     return path
+
+
+MANIFEST = "files.sha256"
+"""Lists what `write_folder` wrote, as `sha256sum` does."""
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files into a folder, and a list of them.
+
+    What the list of an earlier call names is replaced, or removed where there is no such file any more; other files
+    stay.
+    Nothing is touched unless everything could be written: the files are made beside the folder and then renamed.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made, with those above it.
+    files
+        Contents by names, which may have slashes.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; or a file that is there is not from an earlier call, or has been changed since.
+    """
+    listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    manifest = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode()
+    existed = path.exists()
+    folder(path)
+    try:
+        before = _manifest(path)
+        for name in files:
+            _check_own(path, name, before)
+        stale = [name for name in before if name not in files and _unchanged(path / name, before[name])]
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.resolve().parent))
+        try:
+            for name, content in {**files, MANIFEST: manifest}.items():
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / name).write_bytes(content)
+            for name in stale:
+                (path / name).unlink()
+            for name in (*files, MANIFEST):
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / name).replace(path / name)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if not existed:
+            shutil.rmtree(path, ignore_errors=True)
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    """Digests by names, from an earlier call; none where there was none."""
+    try:
+        lines = (path / MANIFEST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError:
+        raise OutputError(f"{path / MANIFEST} is no list of exported files; choose another folder") from None
+    entries = (line.split("  ", 1) for line in lines if "  " in line)
+    return {name: digest for digest, name in entries if ".." not in Path(name).parts and not Path(name).is_absolute()}
+
+
+def _unchanged(file: Path, digest: str) -> bool:
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
+
+
+def _check_own(path: Path, name: str, before: Mapping[str, str]) -> None:
+    """Refuses to replace a file that is someone else's."""
+    file = path / name
+    if not file.exists() and not file.is_symlink():
+        return
+    if name not in before:
+        raise OutputError(f"{file} is there and no exported file; choose another folder, or remove it")
+    if not _unchanged(file, before[name]):
+        raise OutputError(f"{file} has been changed since it was exported; choose another folder, or remove it")

@@ -19,6 +19,15 @@ from .store import StoreEngine
 from .weights import WeightBuffer
 
 
+def pins(config: Config) -> dict[str, Any]:
+    """The machine's members."""
+    return {
+        **axi.master_pins("m_axi", config.bus_bytes),
+        **axi.lite_slave_pins("s_axi", ADDRESS_BITS),
+        "irq": Out(1),
+    }
+
+
 class Machine(wiring.Component):
     """The accelerator: registers on an AXI4-Lite slave port, DRAM on an AXI4 master port, and an interrupt.
 
@@ -48,13 +57,7 @@ class Machine(wiring.Component):
         self.store = StoreEngine(config)
         self.scratchpad = Scratchpad(config)
         self.weights = WeightBuffer(config)
-        super().__init__(
-            {
-                **axi.master_pins("m_axi", config.bus_bytes),
-                **axi.lite_slave_pins("s_axi", ADDRESS_BITS),
-                "irq": Out(1),
-            }
-        )
+        super().__init__(pins(config))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

