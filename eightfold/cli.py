@@ -352,6 +352,113 @@ def schemes(
 
 
 @app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
+    calibration: Annotated[
+        Path,
+        typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="INT8.tflite", help="The result.", show_default=False)],
+    test: Annotated[
+        Path | None, typer.Option(metavar="DATA.npz", help="Samples to measure on, instead of those of --calibration.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Calibrate on the first N samples only.")
+    ] = None,
+    per_channel: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-channel/--per-tensor",
+            help="A scale for each output channel of the weights, or one for all.",
+            show_default="per channel, with --uint8 per tensor",
+        ),
+    ] = None,
+    uint8: Annotated[
+        bool, typer.Option("--uint8", help="The legacy format: uint8, weights with a zero point.")
+    ] = False,
+    symmetric: Annotated[bool, typer.Option("--symmetric", help="Activations without zero point.")] = False,
+    ranges: Annotated[str, typer.Option(help="How ranges are chosen: minmax, percentile or mse.")] = "minmax",
+    percentile: Annotated[
+        float, typer.Option(metavar="P", help="Percent of the values that --ranges percentile covers at each end.")
+    ] = 99.99,
+    equalize: Annotated[bool, typer.Option("--equalize", help="Even out channels between layers first.")] = False,
+    bias_correction: Annotated[
+        bool, typer.Option("--bias-correction", help="Take the mean error of the weights from the biases.")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Quantize a float network after training; show what that cost, layer by layer."""
+    from .golden.reader import read
+    from .golden.writer import write
+    from .inputs import read_arrays
+    from .reports.quantization import quantization_report
+    from .training.calibration import METHODS
+    from .training.post_training import Settings, quantize_after_training
+    from .training.quantization import Scheme, check_float
+    from .training.samples import samples_of
+
+    chosen = next((method for method in METHODS if method == ranges), None)
+    if chosen is None:
+        raise UsageError(f"--ranges is {ranges!r}; one of {', '.join(METHODS)} was expected")
+    if not 50 < percentile <= 100:
+        raise UsageError(f"--percentile is {percentile:g}; above 50 and at most 100 was expected")
+    if uint8 and per_channel:
+        raise UsageError("--uint8 has one scale per tensor; --per-channel cannot be followed")
+    scheme = Scheme("uint8" if uint8 else "int8", not uint8 if per_channel is None else per_channel, symmetric)
+    settings = Settings(scheme, chosen, percentile, equalize, bias_correction)
+    graph = read(model)
+    check_float(graph)
+    data = samples_of(graph, read_arrays(calibration), str(calibration))
+    measured = data if test is None else samples_of(graph, read_arrays(test), str(test))
+    with replacing(out) as part:
+        with _bar(f"quantizing {graph.name}", "inferences") as show:
+            result = quantize_after_training(
+                graph,
+                data.first(samples or len(data)),
+                settings,
+                test=measured,
+                report=lambda done, total: show(done / total, done),
+            )
+        part.write_bytes(write(result.graph))
+    _deliver(result.measurement.to_json(), json_file, quantization_report(result.measurement))
+
+
+@app.command()
+def schemes(
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
+    calibration: Annotated[
+        Path,
+        typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
+    ],
+    test: Annotated[
+        Path, typer.Option(metavar="DATA.npz", help="Samples with labels to measure on.", show_default=False)
+    ],
+    trained: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="INT8.tflite", help="A network that was trained with quantization; once for each."),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Quantize a float network in many ways; show accuracy, noise and bytes side by side."""
+    from .golden.reader import read
+    from .inputs import read_arrays
+    from .reports.quantization import schemes_report
+    from .training.quantization import check_float
+    from .training.samples import samples_of
+    from .training.schemes import compare_schemes
+
+    graph = read(model)
+    check_float(graph)
+    data, measured = (samples_of(graph, read_arrays(path), str(path)) for path in (calibration, test))
+    networks = {path.name: read(path) for path in trained or []}
+    with _bar(f"quantizing {graph.name}", "ways") as show:
+        comparison = compare_schemes(
+            graph, data, measured, networks, report=lambda done, total: show(done / total, done)
+        )
+    _deliver(comparison.to_json(), json_file, schemes_report(comparison))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
     images: Annotated[int, typer.Option(help="Test images to recognise.")] = 8,
