@@ -317,41 +317,6 @@ def export(
 
 
 @app.command()
-def schemes(
-    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
-    calibration: Annotated[
-        Path,
-        typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
-    ],
-    test: Annotated[
-        Path, typer.Option(metavar="DATA.npz", help="Samples with labels to measure on.", show_default=False)
-    ],
-    trained: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="INT8.tflite", help="A network that was trained with quantization; once for each."),
-    ] = None,
-    json_file: JsonOption = None,
-) -> None:
-    """Quantize a float network in many ways; show accuracy, noise and bytes side by side."""
-    from .golden.reader import read
-    from .inputs import read_arrays
-    from .reports.quantization import schemes_report
-    from .training.quantization import check_float
-    from .training.samples import samples_of
-    from .training.schemes import compare_schemes
-
-    graph = read(model)
-    check_float(graph)
-    data, measured = (samples_of(graph, read_arrays(path), str(path)) for path in (calibration, test))
-    networks = {path.name: read(path) for path in trained or []}
-    with _bar(f"quantizing {graph.name}", "ways") as show:
-        comparison = compare_schemes(
-            graph, data, measured, networks, report=lambda done, total: show(done / total, done)
-        )
-    _deliver(comparison.to_json(), json_file, schemes_report(comparison))
-
-
-@app.command()
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
     calibration: Annotated[

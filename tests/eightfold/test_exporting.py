@@ -73,7 +73,7 @@ def test_the_bench_fails_where_something_is_wrong(folder: Path, tmp_path: Path) 
     """A byte of the output, the count of cycles, the configuration: one after the other is told."""
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     for name, digit in (
-        ("network/after_0.hex", r"(?<=[0-9a-f])([0-9a-f])(?=\s)"),
+        ("network/after_0.hex", r"^([0-9a-f])(?=[0-9a-f]{15} )"),
         ("network/steps.hex", r"([0-9a-f])$"),
         ("network/network.vh", r"(?<=32'h)([0-9a-f])"),
     ):
