@@ -18,6 +18,7 @@ from .choice import Choices
 from .emission import Place, Site, emit
 from .lowering import HostReason, lower
 from .packing import pack
+from .patches import gathered
 from .placement import place, uses_of
 from .program import (
     AliasStep,
@@ -83,9 +84,9 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     plan = make_plan(graph, config, profile)
     dram = plan.dram
     weights = np.zeros(plan.weights.size, np.uint8)
-    for operator, layer in plan.layers.items():
+    for layer, offset in plan.weights_at.items():
         image = pack(layer, config)
-        weights[plan.weights_at[operator] :][: image.size] = image
+        weights[offset:][: image.size] = image
     streams_at = dram.size
     steps = tuple(_with_streams(plan.steps, dram))
     return Program(
@@ -109,22 +110,19 @@ class Plan:
 
     Parameters
     ----------
-    layers
-        What the machine computes, by operator.
     steps
         What host and machine do, in order; command streams have no place yet.
     weights
         Where all packed weights lie in DRAM.
     weights_at
-        The offset of each layer's, by operator.
+        The offset of those of each layer.
     dram
         What of DRAM is taken.
     """
 
-    layers: Mapping[int, Layer]
     steps: Sequence[Step]
     weights: Region
-    weights_at: Mapping[int, int]
+    weights_at: Mapping[Layer, int]
     dram: Dram
 
 
@@ -133,27 +131,31 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     check_supported(graph)
     roots = roots_of(graph)
     computed = [operator for operator in graph.operators if not is_alias(operator, graph)]
-    layers: dict[int, Layer] = {}
+    layers: dict[int, tuple[Layer, ...]] = {}
     reasons: dict[int, str] = {}
     for operator in computed:
         try:
-            layers[operator.index] = _rooted(lower(operator, graph, config, profile), roots)
+            layer = _rooted(lower(operator, graph, config, profile), roots)
+            # Tensors between layers of one operator have negative numbers.
+            layers[operator.index] = gathered(layer, config, strips=-1 - operator.index)
         except HostReason as reason:
             reasons[operator.index] = str(reason)
     dram = Dram()
-    weights_at = {index: dram.take(layer.packed_bytes(config)).offset for index, layer in layers.items()}
+    weights_at = {layer: dram.take(layer.packed_bytes(config)).offset for some in layers.values() for layer in some}
     weights = Region(0, dram.size)
     steps: list[Step] = []
     for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
         if on_machine:
             try:
-                steps.append(_machine_step(graph, config, [layers[i] for i in operators], weights_at, dram))
+                steps.append(
+                    _machine_step(graph, config, [layer for i in operators for layer in layers[i]], weights_at, dram)
+                )
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
             steps += [HostStep(i, reasons[i]) for i in operators]
-    return Plan(layers, _with_aliases(steps, graph, roots), weights, weights_at, dram)
+    return Plan(_with_aliases(steps, graph, roots), weights, weights_at, dram)
 
 
 def _rooted(layer: Layer, roots: Mapping[int, int]) -> Layer:
@@ -190,7 +192,7 @@ def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
 
 
 def _machine_step(
-    graph: Graph, config: Config, layers: Sequence[Layer], weights_at: dict[int, int], dram: Dram
+    graph: Graph, config: Config, layers: Sequence[Layer], weights_at: Mapping[Layer, int], dram: Dram
 ) -> MachineStep:
     """The command stream for neighbouring operators."""
     uses = uses_of(layers, _leaving(graph, layers))
@@ -213,7 +215,7 @@ def _machine_step(
     complete = {}
     for layer, workspace in zip(layers, placement.workspaces, strict=True):
         sources = tuple(places[tensor] for tensor in layer.sources)
-        site = Site(sources, places[layer.destination], workspace, weights_at[layer.operator])
+        site = Site(sources, places[layer.destination], workspace, weights_at[layer])
         schedule.operator = layer.operator
         emit(schedule, layer, choices.choose(layer, site), site, weight_buffer)
         complete[layer.destination] = schedule.executes
@@ -224,7 +226,7 @@ def _machine_step(
             f"the machine counts fewer than {1 << COUNT_BITS}"
         )
     return MachineStep(
-        operators=tuple(layer.operator for layer in layers),
+        operators=tuple(dict.fromkeys(layer.operator for layer in layers)),
         commands=tuple(s.command for s in scheduled),
         command_layers=tuple(s.operator for s in scheduled),
         notes=tuple(s.note for s in scheduled),
@@ -233,7 +235,7 @@ def _machine_step(
         residents=tuple(
             Resident(use.tensor, placement.addresses[use.tensor], use.size, complete.get(use.tensor, 0))
             for use in uses
-            if use.tensor in placement.addresses
+            if use.tensor in placement.addresses and not use.internal
         ),
         stream=Region(0, 0),
     )

@@ -39,6 +39,11 @@ class Use:
     consumers: int
     leaves: bool
 
+    @property
+    def internal(self) -> bool:
+        """Whether it is no tensor of the graph, but one between layers of an operator, which never leaves the chip."""
+        return self.tensor < 0
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -98,7 +103,7 @@ def place(layers: Sequence[Layer], uses: Sequence[Use], weights: Sequence[int], 
         placement, obstacle = _try(layers, whole.values(), config)
         if placement is not None:
             break
-        candidates = [use for use in whole.values() if use.first <= obstacle <= use.last]
+        candidates = [use for use in whole.values() if use.first <= obstacle <= use.last and not use.internal]
         if not candidates:
             layer = layers[obstacle]
             need = strip_bytes(layer, 1, config)
