@@ -1,17 +1,20 @@
 """Files that are expensive to make, kept in the user's cache folder.
 
-An entry appears whole or not at all: it is made in a folder of its own and renamed into place. So two processes that
-make the same entry at once do not disturb each other, and an interrupted one leaves nothing that another would use.
+An entry appears whole or not at all: it is made in a folder of its own and renamed into place. So an interrupted
+process leaves nothing that another would use. A lock keeps two processes from making the same entry at once; it goes
+with the process that holds it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import SimulatorError
@@ -52,12 +55,34 @@ def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path
         return entry
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(entry.parent)
-        folder = Path(tempfile.mkdtemp(prefix="making-", dir=entry.parent))
+        with _alone(f"{kind}-{entry.name}"):
+            if _intact(entry, name):  # another process has made it meanwhile
+                return entry
+            _sweep(entry.parent)
+            folder = Path(tempfile.mkdtemp(prefix="making-", dir=entry.parent))
+            _make(entry, name, folder, make)
     except OSError as error:
         raise SimulatorError(
             f"the cache folder {entry.parent} cannot be written: {error.strerror}; set XDG_CACHE_HOME to one that can"
         ) from None
+    return entry
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Waits until no other process is within the same block."""
+    locks = cache_folder() / "locks"
+    locks.mkdir(exist_ok=True)
+    handle = os.open(locks / name, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(OSError):  # without locks in this file system both make the entry, and one of them stays
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _make(entry: Path, name: str, folder: Path, make: Callable[[Path], None]) -> None:
     try:
         make(folder)
         (folder / _CHECKSUM).write_text(_checksum(folder / name), encoding="ascii")
@@ -66,7 +91,6 @@ def cached(kind: str, key: str, name: str, make: Callable[[Path], None]) -> Path
         raise SimulatorError(f"the cache entry {entry} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return entry
 
 
 def _sweep(folder: Path) -> None:

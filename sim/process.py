@@ -162,6 +162,7 @@ class SimulationProcess(ABC):
                 free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
                 if free * disk.f_frsize < _LEAST_DISK_BYTES:
                     self._full = folder
+                    break
         return self._full
 
     def _broken(self, how: str) -> SimulatorError:

@@ -18,6 +18,7 @@ from eightfold.hw.registers import ErrorCode, configuration_hash
 from eightfold.sim.errors import MachineError, SettingError, SimulatorError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.machine import Activity, Completion
+from eightfold.sim.rtl import RtlMachine
 
 COPIER = Path(__file__).with_name("copier.v")
 TARGET = 4096
@@ -30,13 +31,19 @@ def config(bus_bytes: int = 8) -> Config:
     return Config(name="copier", bus_bytes=bus_bytes)
 
 
-def copier(bus_bytes: int = 8, *, change: tuple[str, str] = ("", ""), **settings: object) -> Icarus:
+def copier(
+    bus_bytes: int = 8,
+    *,
+    change: tuple[str, str] = ("", ""),
+    simulator: type[RtlMachine] = Icarus,
+    **settings: object,
+) -> RtlMachine:
     machine = config(bus_bytes)
     text = COPIER.read_text().replace("`BITS", str(8 * bus_bytes))
     text = text.replace("`HASH", f"32'd{configuration_hash(machine)}")
     assert change[0] in text
     text = text.replace(*change)
-    return Icarus(machine, memory_bytes=1 << 16, verilog=text, **settings)  # type: ignore[arg-type]
+    return simulator(machine, memory_bytes=1 << 20, verilog=text, **settings)  # type: ignore[arg-type]
 
 
 def stream(commands: int, offset: int = 0) -> MachineStep:
@@ -54,7 +61,7 @@ def stream(commands: int, offset: int = 0) -> MachineStep:
     )
 
 
-def copy(machine: Icarus, commands: int, offset: int = 0) -> Activity:
+def copy(machine: RtlMachine, commands: int, offset: int = 0) -> Activity:
     """Copies random bytes and checks that they arrive."""
     size = WORDS * commands * machine.config.bus_bytes
     data = np.random.default_rng(commands).bytes(size)
@@ -66,7 +73,7 @@ def copy(machine: Icarus, commands: int, offset: int = 0) -> Activity:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Iterator[Icarus]:
+def plain() -> Iterator[RtlMachine]:
     with copier(latency=7) as machine:
         yield machine
 
@@ -79,12 +86,12 @@ def test_latency_counts_from_acceptance_to_first_beat_and_from_last_beat_to_resp
         assert counters["store_busy"] == latency
 
 
-def test_beats_come_one_per_cycle(plain: Icarus) -> None:
+def test_beats_come_one_per_cycle(plain: RtlMachine) -> None:
     for commands in (1, 5, 40):
         assert copy(plain, commands).counters["load_wait"] == WORDS * commands - 1
 
 
-def test_every_completion_is_seen_with_its_cycle(plain: Icarus) -> None:
+def test_every_completion_is_seen_with_its_cycle(plain: RtlMachine) -> None:
     before = copy(plain, 4).completions[-1]
     activity = copy(plain, 4)
     load, store = activity.completions
@@ -100,7 +107,7 @@ def test_bytes_arrive_on_every_bus(bus_bytes: int) -> None:
         copy(machine, 10, offset=64)
 
 
-def test_bytes_are_written_and_read_at_any_address(plain: Icarus) -> None:
+def test_bytes_are_written_and_read_at_any_address(plain: RtlMachine) -> None:
     plain.write(0, bytes(range(64)))
     plain.write(13, b"eleven bytes"[:11])
     plain.write(40, b"")
@@ -130,7 +137,7 @@ def test_a_bus_error_ends_the_run_and_the_next_one_works(first: int, code: Error
         copy(machine, 1, offset=128)
 
 
-def test_a_read_beyond_the_memory_is_a_bus_error(plain: Icarus) -> None:
+def test_a_read_beyond_the_memory_is_a_bus_error(plain: RtlMachine) -> None:
     with pytest.raises(MachineError, match="READ_BUS"):
         plain.run(stream(1, offset=1 << 30))
 
