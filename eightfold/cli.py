@@ -389,6 +389,22 @@ def quantize(
 
 
 @app.command()
+def dequantize(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FLOAT.tflite", help="The result.", show_default=False)],
+) -> None:
+    """Write the float network that an integer network stands for, to quantize it in another way."""
+    from .golden.reader import read
+    from .golden.writer import write
+    from .training.dequantization import dequantize as in_float
+
+    graph = in_float(read(model))
+    with replacing(out) as part:
+        part.write_bytes(write(graph))
+    typer.echo(f"{out}: {graph!r}")
+
+
+@app.command()
 def schemes(
     model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
     calibration: Annotated[
@@ -396,7 +412,7 @@ def schemes(
         typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
     ],
     test: Annotated[
-        Path, typer.Option(metavar="DATA.npz", help="Samples with labels to measure on.", show_default=False)
+        Path, typer.Option(metavar="DATA.npz", help="Samples to measure on, best with labels.", show_default=False)
     ],
     trained: Annotated[
         list[Path] | None,

@@ -67,6 +67,10 @@ def _summary(measurement: Measurement) -> Text:
     return text
 
 
+def _share(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.2%}"
+
+
 def _decibels(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.1f}"
 
@@ -81,23 +85,32 @@ def schemes_report(comparison: SchemeComparison) -> RenderableType:
         ("ranges", "<"),
         ("corrections", "<"),
         ("profile", "<"),
-        ("accuracy", ">"),
+        ("accuracy" if comparison.ways[0].accuracy is not None else "as float", ">"),
         ("logits dB", ">"),
         ("bytes", ">"),
         ("of float", ">"),
     )
+    table.columns[0].no_wrap, table.columns[0].overflow, table.columns[0].max_width = False, "fold", 20
     whole = comparison.ways[0].bytes
     for way in comparison.ways:
         table.add_row(
             way.name,
             *_choices(way.settings),
             way.profile or NOT_MEASURED,
-            f"{way.accuracy:.2%}",
+            _share(way.agreement if way.accuracy is None else way.accuracy),
             _decibels(way.sqnr),
             f"{way.bytes:,}",
             percent(way.bytes / whole),
         )
     return table
+
+
+_CORRECTIONS = {
+    (False, False): NOT_MEASURED,
+    (True, False): "equalized",
+    (False, True): "biases",
+    (True, True): "both",
+}
 
 
 def _choices(settings: Settings | None) -> tuple[str, str, str, str]:
@@ -108,5 +121,5 @@ def _choices(settings: Settings | None) -> tuple[str, str, str, str]:
         "channel" if settings.scheme.per_channel else "tensor",
         "symmetric" if settings.scheme.symmetric else "asymmetric",
         settings.ranges,
-        " + ".join(["equalized"] * settings.equalize + ["biases"] * settings.bias_correction) or NOT_MEASURED,
+        _CORRECTIONS[settings.equalize, settings.bias_correction],
     )

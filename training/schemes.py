@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..golden.graph import Graph, ModelError
+from ..golden.graph import Graph
 from ..golden.numerics import Profile
 from ..golden.writer import write
 from .evaluation import accuracy
 from .measurement import LayerQuality, measure
 from .post_training import Settings, quantize_after_training
-from .quantization import LEGACY, Scheme, check_float
+from .quantization import LAYERS, LEGACY, Scheme, check_float
 from .samples import Samples
 
 FORMAT = "eightfold-schemes/1"
@@ -53,7 +53,7 @@ class Way:
     profile
         Whose arithmetic; None for the float network.
     accuracy
-        The share of test samples whose label has the largest output.
+        The share of test samples whose label has the largest output; None where the data have no labels.
     agreement
         The share for which it is largest where it is in the float network; None for networks that were trained on.
     sqnr
@@ -66,7 +66,7 @@ class Way:
     name: str
     settings: Settings | None
     profile: str | None
-    accuracy: float
+    accuracy: float | None
     agreement: float | None
     sqnr: float | None
     bytes: int
@@ -103,7 +103,7 @@ def compare_schemes(
     samples
         The calibration data.
     test
-        What accuracy is measured on.
+        What accuracy and noise are measured on.
     trained
         Networks with integer inputs that came about otherwise, such as by training with quantization, by name.
     report
@@ -112,11 +112,9 @@ def compare_schemes(
     Raises
     ------
     ModelError
-        The test data have no labels, or as `quantize_after_training`.
+        As `quantize_after_training`.
     """
     check_float(graph)
-    if test.labels is None:
-        raise ModelError(f"{graph.name}: accuracy needs labels, and the test data have none")
     total = 1 + len(WAYS) + len(Profile) - 1 + len(trained or {})
     ways: list[Way] = []
     for way in _ways(graph, samples, test, trained or {}):
@@ -126,25 +124,25 @@ def compare_schemes(
 
 
 def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, Graph]) -> Iterator[Way]:
-    yield Way("float32", None, None, accuracy(graph, test), 1.0, None, len(write(graph)))
+    labels = test.labels
+    known = labels is not None
+    yield Way("float32", None, None, accuracy(graph, test) if known else None, 1.0, None, len(write(graph)))
     first: Graph | None = None
     for settings in WAYS:
         result = quantize_after_training(graph, samples, settings, test=test)
         first = first or result.graph
         found = result.measurement
-        if found.accuracy is None:
-            raise ModelError(f"{graph.name}: accuracy was not measured")
         yield Way(
             settings.scheme.dtype,
             settings,
             Profile.TFLM.value,
-            found.accuracy.quantized,
+            None if found.accuracy is None else found.accuracy.quantized,
             found.agreement,
             _sqnr(found.layers),
             found.quantized_bytes,
         )
     for name, network in trained.items():
-        share = accuracy(network, test)
+        share = accuracy(network, test) if known else None
         yield Way(name, None, Profile.TFLM.value, share, None, None, len(write(network)))
     for profile in Profile:
         if profile is not Profile.TFLM and first is not None:
@@ -153,7 +151,7 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
                 WAYS[0].scheme.dtype,
                 WAYS[0],
                 profile.value,
-                float(np.mean(found_by.classes == test.labels)),
+                None if labels is None else float(np.mean(found_by.classes == labels)),
                 float(np.mean(found_by.classes == found_by.float_classes)),
                 _sqnr(found_by.layers),
                 len(write(first)),
@@ -162,4 +160,4 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
 
 def _sqnr(layers: Sequence[LayerQuality]) -> float | None:
     """At the last layer with weights."""
-    return next((layer.sqnr for layer in reversed(layers) if layer.weight_sqnr is not None), None)
+    return next((layer.sqnr for layer in reversed(layers) if layer.op in LAYERS), None)

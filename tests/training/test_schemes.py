@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from eightfold.cli import main
-from eightfold.golden.graph import ModelError
 from eightfold.golden.numerics import Profile
 from eightfold.golden.reader import read
 from eightfold.golden.writer import write
+from eightfold.reports.quantization import schemes_report
 from eightfold.training import schemes
 from eightfold.training.calibration import calibrate
+from eightfold.training.dequantization import dequantize
 from eightfold.training.evaluation import accuracy
+from eightfold.training.measurement import measure
 from eightfold.training.quantization import INT8, quantize
 from eightfold.training.samples import samples_of
 
@@ -46,11 +49,29 @@ def test_every_way_and_every_profile_is_a_row() -> None:
     json.loads(json.dumps(found.to_json()))
 
 
-def test_accuracy_needs_labels() -> None:
+def test_without_labels_there_is_agreement_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemes, "WAYS", schemes.WAYS[:1])
     graph = chain()
-    data = samples(graph, 2)
-    with pytest.raises(ModelError, match="accuracy needs labels"):
-        schemes.compare_schemes(graph, data, replace(data, labels=None))
+    data = replace(samples(graph, 2), labels=None)
+    found = schemes.compare_schemes(graph, data, data, {"other": quantize(graph, calibrate(graph, data))})
+    assert {way.accuracy for way in found.ways} == {None}
+    assert found.ways[1].agreement in (0, 0.5, 1)
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(schemes_report(found))
+    assert "as float" in capture.get()
+    assert "accuracy" not in capture.get()
+
+
+def test_noise_is_that_of_the_last_layer_even_where_its_weights_are_exact() -> None:
+    graph = dequantize(quantize(chain(), calibrate(chain(), samples(chain(), 4))))
+    data = samples(graph, 4)
+    rows = schemes._ways(graph, data, data, {})
+    assert next(rows).name == "float32"
+    plain = next(rows)
+    last = measure(graph, quantize(graph, calibrate(graph, data)), data).layers[4]
+    assert (last.op, last.weight_sqnr) == ("FULLY_CONNECTED", None)
+    assert plain.sqnr == last.sqnr
 
 
 def test_the_command_shows_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
