@@ -99,7 +99,7 @@ def test_random_streams_cost_what_the_model_says(machine: Icarus, data: st.DataO
 
 
 @needs_icarus
-@pytest.mark.parametrize(("config", "latency"), [("4x4", 20), ("8x8", 100), ("16x16", 1), ("16x16", 64)])
+@pytest.mark.parametrize(("config", "latency"), [("4x4", 20), ("8x8", 100), ("16x16", 1), ("16x16", 64), ("32x32", 40)])
 def test_a_network_costs_what_the_model_says(config: str, latency: int) -> None:
     program = compile(read(DIGITS), Config.named(config))
     with Icarus(program.config, memory_bytes=program.memory.dram_bytes, latency=latency) as machine:
@@ -107,6 +107,29 @@ def test_a_network_costs_what_the_model_says(config: str, latency: int) -> None:
         for part in program.steps:
             if isinstance(part, MachineStep):
                 check(machine, part)
+
+
+@needs_icarus
+def test_a_network_costs_what_the_model_says_on_any_bus(machine: Icarus) -> None:
+    program = compile(read(DIGITS).part(2, 6), machine.config)
+    assert program.memory.dram_bytes <= DRAM_BYTES
+    machine.write(0, program.image().tobytes())
+    for part in program.steps:
+        if isinstance(part, MachineStep):
+            check(machine, part)
+
+
+@needs_verilator
+@pytest.mark.parametrize("latency", [1, 20, 200])
+def test_published_networks_cost_what_the_model_says_on_a_small_machine(latency: int) -> None:
+    config = Config.named("4x4")
+    for network in ("kws_ref_model", "vad_streaming"):
+        program = compile(read(shared_models() / f"{network}.tflite"), config)
+        with Verilator(config, memory_bytes=program.memory.dram_bytes, latency=latency) as machine:
+            machine.write(0, program.image().tobytes())
+            for part in program.steps:
+                if isinstance(part, MachineStep):
+                    check(machine, part)
 
 
 @needs_verilator
