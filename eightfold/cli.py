@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .files import OutputError, folder, replacing, write_folder
+from .files import OutputError, check_folder, folder, replacing, write_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -265,6 +266,63 @@ def profile_command(
         with replacing(trace) as part:
             _write_trace(part, program, cycles.runs())
     _deliver(cycles.to_json(), json_file, profile_report(cycles))
+
+
+@app.command()
+def report(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.", show_default=False)],
+    inputs: InputsOption = None,
+    config: ConfigOption = "16x16",
+    profile: ProfileOption = "tflm",
+    backend: Annotated[
+        str,
+        typer.Option(help="What to compare with the golden runtime: fast or icarus (the RTL); model: nothing."),
+    ] = "model",
+    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    energy: Annotated[
+        str, typer.Option("--energy", metavar="45nm|7nm|FILE.toml", help="What actions cost; see docs/energy.md.")
+    ] = "45nm",
+    clock: Annotated[float, typer.Option(help="Megahertz, for times and powers.")] = 500.0,
+    json_file: JsonOption = None,
+) -> None:
+    """Write a page that shows what a network costs on a machine, why, and what quantization saved."""
+    from .reports.energy import EnergyTable
+    from .reports.page import render
+    from .reports.study import study
+
+    if not 0 < clock < math.inf:
+        raise UsageError(f"--clock is {clock:g}; megahertz above 0 were expected")
+    table = EnergyTable.from_toml(energy) if energy.endswith(".toml") else EnergyTable.named(energy)
+    check_folder(out)
+    with ExitStack() as stack:
+        json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
+        program = _program(model, config, profile)
+        values = _inputs(program.graph, inputs or [])
+        with _stages(f"{program.graph.name} on {program.config.name}") as told:
+            found = study(
+                program,
+                values,
+                described=", ".join(inputs or ["random:0"]),
+                backend=backend,
+                latency=latency,
+                table=table,
+                clock=1e6 * clock,
+                file_bytes=model.stat().st_size,
+                told=told,
+            )
+            pages = render(found, told)
+        write_folder(out, {name: text.encode() for name, text in pages.items()})
+        if json_part is not None:
+            json_part.write_text(_json(found.to_json()), encoding="utf-8")
+    if json_file == "-":
+        typer.echo(_json(found.to_json()), nl=False)
+    else:
+        from .reports.page import tiles
+
+        for tile in tiles(found):
+            typer.echo(f"{tile.value} {tile.label} ({tile.detail})")
+        typer.echo(f"{out / 'report.html'} shows it; report.md, report.json, tables/ and figures/ hold the same")
 
 
 @app.command()
@@ -561,6 +619,19 @@ def _bar(title: str, unit: str) -> Iterator[Callable[[float, int], None]]:
         yield show
 
 
+@contextmanager
+def _stages(title: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is being done."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda what: None
+        return
+    with console.status(title) as status:
+        yield lambda what: status.update(f"{title}: {what}")
+
+
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2) + "\n"
 
@@ -620,10 +691,11 @@ def _mendable(error: Exception) -> bool:
     from .golden.graph import ModelError
     from .hw.config import ConfigError
     from .inputs import InputError
+    from .reports.energy import EnergyError
     from .sim.errors import MachineError, SettingError, SimulatorError
     from .sim.interpreter import InterpreterError
 
-    inputs = (ModelError, ConfigError, InputError, OutputError, SettingError, UsageError)
+    inputs = (ModelError, ConfigError, EnergyError, InputError, OutputError, SettingError, UsageError)
     return isinstance(error, (*inputs, CompileError, ProgramError, MachineError, SimulatorError, InterpreterError))
 
 

@@ -87,6 +87,21 @@ def folder(path: Path) -> Path:
     return path
 
 
+def check_folder(path: Path) -> None:
+    """Says before long work whether a folder for its outputs can be there at the end; makes nothing.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made, or not be written to.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{path} cannot be made: {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: no permission for {nearest}")
+
+
 MANIFEST = "files.sha256"
 """Lists what `write_folder` wrote, as `sha256sum` does."""
 

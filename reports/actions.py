@@ -77,7 +77,7 @@ class Actions:
     additions
         Of partial sums to those of earlier passes.
     requantizations
-        Outputs of the lanes, those of lanes that pad the last block included.
+        Outputs of the lanes, to the scratchpad or back to the accumulators, those of lanes that pad a block included.
     scratchpad_bytes, weight_buffer_bytes, accumulator_bytes
         Read and written: the memories' whole width in each access, as the hardware enables it.
     traffic

@@ -325,13 +325,15 @@ def energy(cost: CycleProfile | RunResult, table: EnergyTable = TABLES[DEFAULT_T
 
     steps, config = steps_of(cost)
     layers, rest = actions_of(cost)
-    names = {layer.index: layer.op for layer in cost.layers}
     prices = _Prices(table, config)
     cycles = cost.cycles if isinstance(cost, CycleProfile) else cost.cycles or 0
     order = [operator for step in steps for operator in step.operators]
     return EnergyReport(
         table=table,
-        layers=tuple(LayerEnergy(i, names[i], prices.components(layers[i], wide=False)) for i in order),
+        layers=tuple(
+            LayerEnergy(cost.layers[i].index, cost.layers[i].op, prices.components(layers[i], wide=False))
+            for i in order
+        ),
         collisions=prices.scratchpad * (rest.scratchpad_bytes / ACCESS_BYTES),
         cycles=cycles,
     )
@@ -342,7 +344,7 @@ def float_energy(design: FloatDesign, table: EnergyTable = TABLES[DEFAULT_TABLE]
     graph = design.program.graph
     prices = _Prices(table, design.program.config)
     layers = tuple(
-        LayerEnergy(index, graph.operators[index].kind, prices.components(done, wide=True))
+        LayerEnergy(graph.first + index, graph.operators[index].kind, prices.components(done, wide=True))
         for index, done in design.actions.items()
     )
     return EnergyReport(table=table, layers=layers, collisions=NONE, cycles=design.cycles)

@@ -359,3 +359,62 @@ def test_a_full_disk_under_standard_output_is_said(tmp_path: Path) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "eightfold: error: standard output cannot be written: No space left on device\n"
+
+
+def test_report_writes_a_page_and_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "report", DIGITS, "--out", "out/digits", "--backend", "commands", "--energy", "7nm")
+    assert "out/digits/report.html" in text
+    assert "exact on commands" in text
+    assert {p.name for p in Path("out/digits").iterdir()} == {
+        "report.html",
+        "report.md",
+        "report.json",
+        "files.sha256",
+        "figures",
+        "tables",
+    }
+    value = json.loads(Path("out/digits/report.json").read_text())
+    assert (value["energy"]["table"], value["clock"], value["bit_exact"]) == ("7nm", 500e6, True)
+
+
+def test_report_gives_its_figures_to_stdout_and_takes_a_table_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
+    operations = ("int8_multiply", "int32_add", "int32_multiply", "float32_add", "float32_multiply", "dram")
+    entries = "".join(f"{name} = 1\n" for name in operations)
+    Path("mine.toml").write_text(f"{entries}[[sram]]\nbytes = 1024\nenergy = 1\n")
+    arguments = ("--out", "out", "--energy", "mine.toml", "--clock", "100", "--latency", "64", "--config", "8x8")
+    value = json.loads(succeed(capsys, "report", DIGITS, *arguments, "--json", "-"))
+    assert (value["energy"]["table"], value["clock"], value["latency"], value["config"]) == ("mine", 1e8, 64, "8x8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--energy", "28nm"), "no table of energies is named '28nm'; there are 45nm, 7nm"),
+        (("--energy", "none.toml"), "none.toml: No such file or directory"),
+        (("--clock", "0"), "--clock is 0; megahertz above 0 were expected"),
+        (("--backend", "gpu"), "backend is 'gpu'; one of"),
+        (("--latency", "0"), "latency is 0; at least 1 cycle was expected"),
+        (("--config", "1x1"), "no configuration is named '1x1'"),
+        (("--input", "none.npy"), "none.npy: cannot be read"),
+    ],
+)
+def test_report_refuses_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in refuse(capsys, "report", DIGITS, "--out", "out/digits", *arguments)
+
+
+def test_report_refuses_a_folder_that_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").write_text("")
+    assert refuse(capsys, "report", DIGITS, "--out", "out") == "out cannot be made: out is a file"
+
+
+def test_report_replaces_its_own_files_and_no_one_else_s(capsys: pytest.CaptureFixture[str]) -> None:
+    succeed(capsys, "report", DIGITS, "--out", "out")
+    before = Path("out/report.json").read_bytes()
+    Path("out/notes.txt").write_text("mine")
+    succeed(capsys, "report", DIGITS, "--out", "out", "--latency", "30")
+    assert Path("out/report.json").read_bytes() != before
+    Path("out/report.md").write_text("mine")
+    assert "report.md has been changed" in refuse(capsys, "report", DIGITS, "--out", "out")
+    assert Path("out/notes.txt").read_text() == "mine"

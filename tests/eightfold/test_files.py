@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eightfold.files import OutputError, folder, replacing
+from eightfold.files import OutputError, check_folder, folder, replacing
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -107,3 +107,14 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "there" / "x").read_text() == text
     assert os.listdir(tmp_path / "there") == ["x"]
+
+
+def test_whether_a_folder_can_be_there_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    check_folder(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(OutputError, match=r"below cannot be made: .*file is a file"):
+        check_folder(tmp_path / "file" / "below")
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(OutputError, match="a cannot be written: no permission for"):
+        check_folder(tmp_path / "a")
