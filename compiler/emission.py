@@ -175,6 +175,7 @@ def _execute(
     }
     image, top = divmod(tile.top, layer.rows)
     start, stop = work.reads(image, top, top + tile.bottom - tile.top)
+    stop += work.overreach(config)
     accesses = [Access(Space.SCRATCHPAD, sources[i] + start, sources[i] + stop, False) for i in work.sources]
     accesses += [Access(Space.WEIGHTS, weights, weights + chunk.size, False), written]
     note = f"rows {tile.top} to {tile.bottom - 1}"

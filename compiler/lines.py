@@ -42,8 +42,8 @@ class Lines(Work):
         Lines of each image, and bytes of each.
     last
         Bytes of an image's last line.
-    pitch
-        Bytes between lines of the source.
+    pitch, offset
+        Bytes between lines of the source, and where in it the first one begins.
     bounds
         Where lines may reach beyond an image; then `pitch` is a row of it. None: they lie in the source whole.
     sources
@@ -57,6 +57,7 @@ class Lines(Work):
     length: int
     last: int
     pitch: int
+    offset: int = 0
     bounds: Bounds | None = None
     fill: int = 0
     sources: tuple[int, ...]
@@ -75,8 +76,8 @@ class Lines(Work):
     @property
     def shape(self) -> Hashable:
         return (
-            *(self.target, self.lines, self.length, self.last, self.pitch, self.bounds),
-            *(self.sources, self.accumulate, self.finish),
+            *(self.target, self.lines, self.length, self.last, self.pitch, self.offset, self.bounds),
+            *(self.sources, self.accumulate, self.finish, self.combine),
         )
 
     @property
@@ -104,6 +105,10 @@ class Lines(Work):
     def tile_rows(self, config: Config) -> int:
         return max(1, self._most(config) // self.pixels(config)) * self.target.every_row
 
+    def overreach(self, config: Config) -> int:
+        # A vector of the tensor that lies before the other is read whole.
+        return config.columns if len(self.sources) == 2 else 0
+
     def _most(self, config: Config) -> int:
         """Vectors of one command."""
         return min(config.accumulator_depth, Execute.largest("pixels") // max(1, len(self.sources)))
@@ -118,6 +123,7 @@ class Lines(Work):
             first, last = inside
             return start + first * self.pitch, start + last * self.pitch
         length = self.last if last == self.lines else self.length
+        start += self.offset
         return start + first * self.pitch, start + (last - 1) * self.pitch + length
 
     def most(self, rows: int) -> int:
@@ -160,7 +166,7 @@ class Lines(Work):
         if not self.sources:
             return fields
         left = part.left * config.columns
-        offset = part.image * self.image_bytes + part.top * self.pitch + left
+        offset = part.image * self.image_bytes + self.offset + part.top * self.pitch + left
         if self.bounds:
             top, x = self.bounds.top + part.top, self.bounds.left + left
             return fields | {

@@ -182,6 +182,10 @@ class Work(ABC):
     def fields(self, part: Part, chunk: Chunk, config: Config, sources: Sequence[int]) -> dict[str, int]:
         """The fields of a command, but for those that all works have; `sources` are scratchpad addresses."""
 
+    def overreach(self, config: Config) -> int:
+        """Bytes behind those of `reads` that may be read, and do not matter."""
+        return 0
+
     def passes(self, config: Config) -> int:
         """Tiles of weights for each block of output channels."""
         kernel_rows, kernel_columns, runs = self.loops(config)

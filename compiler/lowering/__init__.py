@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...golden.graph import Graph, Operator
-from ...golden.kernels import Node
+from ...golden.kernels import Node, prepare
 from ...golden.numerics import Profile
 from ...hw.config import Config
 from ..tiling import strip_bytes
 from ..work import Layer
-from . import products
+from . import copying, elementwise, pooling, products, unary
 from .reasons import HostReason
 
 __all__ = ["HostReason", "lower"]
@@ -24,6 +24,23 @@ _LOWERINGS: dict[str, Callable[[Node, Config], Layer]] = {
     "CONV_2D": products.lower,
     "DEPTHWISE_CONV_2D": products.lower,
     "FULLY_CONNECTED": products.lower,
+    "ADD": elementwise.add,
+    "SUB": elementwise.add,
+    "MUL": elementwise.mul,
+    "MAXIMUM": elementwise.maximum,
+    "MINIMUM": elementwise.minimum,
+    "QUANTIZE": unary.single,
+    "RELU": unary.single,
+    "RELU6": unary.single,
+    "RELU_N1_TO_1": unary.single,
+    "LEAKY_RELU": unary.leaky,
+    "AVERAGE_POOL_2D": pooling.average,
+    "MAX_POOL_2D": pooling.greatest,
+    "MEAN": pooling.mean,
+    "PAD": copying.pad,
+    "PADV2": copying.pad,
+    "CONCATENATION": copying.concatenation,
+    "RESIZE_NEAREST_NEIGHBOR": copying.resize_nearest,
 }
 
 
@@ -40,8 +57,13 @@ def lower(operator: Operator, graph: Graph, config: Config, profile: Profile) ->
     function = _LOWERINGS.get(operator.kind)
     if function is None:
         raise HostReason("the machine does not compute this operator")
-    layer = function(Node.of(operator, graph, profile), config)
-    if function is not products.lower and (need := strip_bytes(layer, 1, config)) > config.scratchpad_bytes:
+    node = Node.of(operator, graph, profile)
+    if function is products.lower:
+        # An operator whose rows do not fit is refused by the compiler.
+        return function(node, config)
+    prepare(node)
+    layer = function(node, config)
+    if (need := strip_bytes(layer, 1, config)) > config.scratchpad_bytes:
         raise HostReason(
             f"one output row takes {need} bytes of input and output; the scratchpad has {config.scratchpad_bytes}"
         )

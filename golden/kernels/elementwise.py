@@ -61,12 +61,9 @@ def add(node: Node) -> Evaluate:
         if exponents is not None:
             return _add_powers_of_two(node, exponents)
     rounding = node.profile.elementwise_rounding
-    left_shift = 15 if node.output.dtype == np.int16 else 20
-    (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
-    twice = 2 * float(max(s1, s2))
-    q1, e1 = quantize_multiplier(float(s1) / twice, rounding=rounding)
-    q2, e2 = quantize_multiplier(float(s2) / twice, rounding=rounding)
-    qo, eo = quantize_multiplier(twice / (2**left_shift * float(so)), rounding=rounding)
+    left_shift = _left_shift(node)
+    z1, z2, zo = (node.quantization(t)[1] for t in (node.input(0), node.input(1), node.output))
+    (q1, e1), (q2, e2), (qo, eo) = add_multipliers(node)
     minimum, maximum = node.bounds()
     sign = -1 if node.operator.kind == "SUB" else 1
 
@@ -81,6 +78,23 @@ def add(node: Node) -> Evaluate:
         return clamped
 
     return _paired(node, evaluate)
+
+
+def _left_shift(node: Node) -> int:
+    """Bits that sums have more than inputs."""
+    return 15 if node.output.dtype == np.int16 else 20
+
+
+def add_multipliers(node: Node) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """`(q, s)` of ADD or SUB: for each input, of its scale over twice the larger one, and for the sum.
+
+    The inputs are multiplied after a shift by 20 bits (int16: 15) to the left.
+    """
+    rounding = node.profile.elementwise_rounding
+    s1, s2, so = (float(node.quantization(t)[0]) for t in (node.input(0), node.input(1), node.output))
+    twice = 2 * max(s1, s2)
+    first, second = (quantize_multiplier(s / twice, rounding=rounding) for s in (s1, s2))
+    return first, second, quantize_multiplier(twice / (2 ** _left_shift(node) * so), rounding=rounding)
 
 
 def _exponents(node: Node) -> tuple[int, int] | None:
@@ -113,22 +127,28 @@ def mul(node: Node) -> Evaluate:
     _check_types(node)
     if node.output.dtype.name in ("int32", "int64", "float32"):
         return _plain(node)
-    (s1, z1), (s2, z2), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
-    minimum, maximum = node.bounds()
-    delegated = node.profile is Profile.XNNPACK and node.output.dtype != np.int16
-    requantization = Requantization.of(
-        float(s1 * s2 / so),
-        zero_point=zo,
-        minimum=minimum,
-        maximum=maximum,
-        rounding=Rounding.FLOAT32 if delegated else node.profile.elementwise_rounding,
-    )
+    z1, z2 = (node.quantization(tensor)[1] for tensor in (node.input(0), node.input(1)))
+    requantization = mul_requantization(node)
 
     def evaluate(a: Array, b: Array) -> Array:
         product = (a.astype(np.int64) - z1) * (b.astype(np.int64) - z2)
         return requantization.apply(product, node.output.dtype)
 
     return _paired(node, evaluate)
+
+
+def mul_requantization(node: Node) -> Requantization:
+    """What MUL makes of a product."""
+    (s1, _), (s2, _), (so, zo) = (node.quantization(t) for t in (node.input(0), node.input(1), node.output))
+    minimum, maximum = node.bounds()
+    delegated = node.profile is Profile.XNNPACK and node.output.dtype != np.int16
+    return Requantization.of(
+        float(s1 * s2 / so),
+        zero_point=zo,
+        minimum=minimum,
+        maximum=maximum,
+        rounding=Rounding.FLOAT32 if delegated else node.profile.elementwise_rounding,
+    )
 
 
 @kernel("DIV")

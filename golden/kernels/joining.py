@@ -25,7 +25,7 @@ def concatenation(node: Node) -> Evaluate:
     if first.dtype != np.uint8:
         node.expect_same_quantization(node.output, *tensors)
         return lambda *arrays: (np.concatenate(arrays, axis),)
-    tables = [_rescaling_table(node, i) for i in range(len(tensors))]
+    tables = [rescaling_table(node, i) for i in range(len(tensors))]
 
     def evaluate(*arrays: Array) -> tuple[Array]:
         parts = [x if table is None else table[x] for x, table in zip(arrays, tables, strict=True)]
@@ -34,7 +34,7 @@ def concatenation(node: Node) -> Evaluate:
     return evaluate
 
 
-def _rescaling_table(node: Node, position: int) -> Array | None:
+def rescaling_table(node: Node, position: int) -> Array | None:
     """What each uint8 value of an input becomes, None where it stays."""
     if node.input(position).quantization is None or node.output.quantization is None:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 from .node import Array, Evaluate, Node, kernel
 
 
-def _widths(node: Node, paddings: Array) -> list[tuple[int, int]]:
+def widths_of(node: Node, paddings: Array) -> list[tuple[int, int]]:
     """Elements before and after, for each dimension; the shape that they give is the output's."""
     x = node.input(0)
     if paddings.shape != (len(x.shape), 2) or paddings.dtype.kind != "i" or np.any(paddings < 0):
@@ -29,10 +29,10 @@ def pad(node: Node) -> Evaluate:
     chosen = node.operator.kind == "PADV2"
     if chosen:
         node.expect_type(node.input(2), x.dtype.name)
-    fixed = None if node.input(1).data is None else _widths(node, node.constant(1))
+    fixed = None if node.input(1).data is None else widths_of(node, node.constant(1))
 
     def evaluate(x: Array, paddings: Array, *value: Array) -> tuple[Array]:
-        widths = fixed if fixed is not None else _widths(node, paddings)
+        widths = fixed if fixed is not None else widths_of(node, paddings)
         filling = value[0].reshape(-1)[0] if chosen else zero
         padded = np.full([b + d + a for d, (b, a) in zip(x.shape, widths, strict=True)], filling, x.dtype)
         padded[tuple(slice(b, b + d) for d, (b, _) in zip(x.shape, widths, strict=True))] = x
@@ -47,7 +47,7 @@ def mirror_pad(node: Node) -> Evaluate:
     x = node.input(0)
     node.expect_same_type(x, node.output)
     mode = node.option("mode")
-    widths = _widths(node, node.constant(1))
+    widths = widths_of(node, node.constant(1))
     least = 0 if mode == "SYMMETRIC" else 1
     if any(max(width) > d - least for d, width in zip(x.shape, widths, strict=True)):
         raise node.fail(f"the paddings {widths} are wider than what the shape {list(x.shape)} can mirror")

@@ -8,7 +8,7 @@ from .node import Array, Evaluate, Node, kernel
 from .windows import Axis, axes_of, pad_image
 
 
-def _windows(node: Node) -> tuple[Axis, Axis, tuple[int, int, int, int]]:
+def windows_of(node: Node) -> tuple[Axis, Axis, tuple[int, int, int, int]]:
     """The vertical and the horizontal axis of a pool, and its output's shape, after a check of its types."""
     node.expect_type(node.input(0), "int8", "uint8", "int16", "float32")
     node.expect_type(node.output, node.input(0).dtype.name)
@@ -22,7 +22,7 @@ def _windows(node: Node) -> tuple[Axis, Axis, tuple[int, int, int, int]]:
 @kernel("AVERAGE_POOL_2D")
 def average_pool_2d(node: Node) -> Evaluate:
     """The mean of the pixels inside the image, rounded to nearest with ties away from zero."""
-    vertical, horizontal, shape = _windows(node)
+    vertical, horizontal, shape = windows_of(node)
     minimum, maximum = node.float_bounds() if node.output.dtype == np.float32 else node.bounds()
 
     def inside(first: int, axis_size: int, kernel_size: int) -> int:
@@ -56,7 +56,7 @@ def average_pool_2d(node: Node) -> Evaluate:
 @kernel("MAX_POOL_2D")
 def max_pool_2d(node: Node) -> Evaluate:
     """The greatest pixel inside the image."""
-    vertical, horizontal, shape = _windows(node)
+    vertical, horizontal, shape = windows_of(node)
     minimum, maximum = node.float_bounds() if node.output.dtype == np.float32 else node.bounds()
 
     def evaluate(x: Array) -> tuple[Array]:

@@ -30,6 +30,19 @@ def mean(node: Node) -> Evaluate:
     axes, keep = _axes(node), bool(node.option("keep_dims"))
     if x.dtype == np.float32:
         return lambda x, _: (x.mean(axes, keepdims=keep, dtype=np.float32),)
+    _, subtracted, requantization = mean_of(node)
+
+    def evaluate(x: Array, _: Array) -> tuple[Array]:
+        total = x.sum(axes, dtype=np.int64, keepdims=keep) - subtracted
+        return (requantization.apply(total, output.dtype),)
+
+    return evaluate
+
+
+def mean_of(node: Node) -> tuple[tuple[int, ...], int, Requantization]:
+    """Of a quantized MEAN: the axes, what is subtracted from the sum, and how that is requantized."""
+    x, output = node.input(0), node.output
+    axes, keep = _axes(node), bool(node.option("keep_dims"))
     count = math.prod(x.shape[a] for a in axes)
     (scale, zero_point), (scale_out, zero_out) = node.quantization(x), node.quantization(output)
     bias, rounding = zero_out, node.profile.elementwise_rounding
@@ -55,12 +68,7 @@ def mean(node: Node) -> Evaluate:
         rounding,
         np.array([shared]),
     )
-
-    def evaluate(x: Array, _: Array) -> tuple[Array]:
-        total = x.sum(axes, dtype=np.int64, keepdims=keep) - subtracted
-        return (requantization.apply(total, output.dtype),)
-
-    return evaluate
+    return axes, subtracted, requantization
 
 
 def divided_multiplier(q: int, s: int, count: int) -> tuple[int, int]:

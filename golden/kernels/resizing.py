@@ -25,6 +25,16 @@ def _sizes(node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
 @kernel("RESIZE_NEAREST_NEIGHBOR")
 def resize_nearest_neighbor(node: Node) -> Evaluate:
     """The pixel at `floor((i + offset) * scale)`, in float32."""
+    rows, columns = nearest_of(node)
+
+    def evaluate(x: Array, _: Array) -> tuple[Array]:
+        return (x[:, rows[:, None], columns[None, :]],)
+
+    return evaluate
+
+
+def nearest_of(node: Node) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of RESIZE_NEAREST_NEIGHBOR: the input's row for each of the output, and its column for each."""
     before, after = _sizes(node)
     align, half = node.option("align_corners"), node.option("half_pixel_centers")
 
@@ -35,12 +45,7 @@ def resize_nearest_neighbor(node: Node) -> Evaluate:
         nearest = round_half_away(position) if align else np.floor(position)
         return np.clip(nearest.astype(np.int64), 0, size - 1)
 
-    rows, columns = indices(before[0], after[0]), indices(before[1], after[1])
-
-    def evaluate(x: Array, _: Array) -> tuple[Array]:
-        return (x[:, rows[:, None], columns[None, :]],)
-
-    return evaluate
+    return indices(before[0], after[0]), indices(before[1], after[1])
 
 
 @kernel("RESIZE_BILINEAR")

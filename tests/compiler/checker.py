@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eightfold.hw.commands import Command, Execute, Load, Memory, Mode, Opcode, Store
+from eightfold.hw.commands import Command, Execute, Finish, Load, Memory, Mode, Opcode, Store
 from eightfold.hw.config import Config
 
 ENGINES = tuple(Opcode)
@@ -34,7 +34,7 @@ def accesses(command: Command, config: Config) -> Iterator[tuple[str, Bytes, boo
 
 def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     passes = c.kernel_rows * c.kernel_columns * c.runs
-    rows = c.blocks * (passes * config.rows + config.parameter_rows * c.finish)
+    rows = c.blocks * (passes * config.rows + config.parameter_rows * bool(c.finish))
     start = c.weight_address * config.weight_row_bytes
     yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
     row, column = np.divmod(np.arange(c.pixels), c.columns)
@@ -52,13 +52,15 @@ def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     touched = np.zeros(config.scratchpad_bytes, np.bool_)
     touched[address[inside]] = True
     yield "scratchpad", np.flatnonzero(touched), False
-    if c.finish:
+    if c.finish == Finish.STORE:
         channels = (c.blocks - 1) * config.columns + c.last_channels
         down = divmod(row - c.skip_rows, c.every_row)
         right = divmod(column - c.skip_columns, c.every_column)
         pixel = c.destination + strip * c.destination_strip_step
         pixel = pixel + down[0] * c.destination_row_step + right[0] * c.destination_column_step
         pixel = pixel[(down[0] >= 0) & (down[1] == 0) & (right[0] >= 0) & (right[1] == 0)]
+        if c.gather:
+            pixel = pixel[-1:]
         yield "scratchpad", (pixel[:, np.newaxis] + np.arange(channels)).reshape(-1), True
 
 

@@ -127,6 +127,53 @@ class Builder:
         )
         return self
 
+    def constant(self, values: Array, quantization: Quantization | None = None) -> int:
+        """Adds a constant tensor; returns its index."""
+        return self._add(values.shape, values.dtype, quantization, values)
+
+    def number(self) -> int:
+        """Adds a constant of one quantized element."""
+        low, high = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+        value = self.random.integers(low, high + 1, ()).astype(self.dtype)
+        return self.constant(value, self._quantization(1, int(self.random.integers(low, high + 1))))
+
+    def apply(
+        self,
+        kind: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        options: dict[str, Any] | None = None,
+        *,
+        like: int | None = None,
+    ) -> Builder:
+        """Adds any operator; its output is quantized as tensor `like` is, or at random."""
+        output = self._activation(tuple(shape))
+        if like is not None:
+            quantization = self.tensors[like].quantization
+            self.tensors[output] = Tensor(output, f"tensor_{output}", tuple(shape), self.dtype, quantization)
+        self.operators.append(Operator(len(self.operators), kind, tuple(inputs), (output,), options or {}))
+        self.last = output
+        return self
+
+    def pool(
+        self, kind: str, window: tuple[int, int], *, stride: tuple[int, int] = (1, 1), padding: str = "SAME"
+    ) -> Builder:
+        """Adds an AVERAGE_POOL_2D or a MAX_POOL_2D."""
+        batch, height, width, channels = self.tensors[self.last].shape
+        size = [
+            -(-pixels // step) if padding == "SAME" else (pixels - reach) // step + 1
+            for pixels, reach, step in zip((height, width), window, stride, strict=True)
+        ]
+        options = {
+            "padding": padding,
+            "stride_h": stride[0],
+            "stride_w": stride[1],
+            "filter_height": window[0],
+            "filter_width": window[1],
+            "fused_activation_function": str(self.random.choice(["NONE", "RELU", "RELU6"])),
+        }
+        return self.apply(kind, (self.last,), (batch, *size, channels), options, like=self.last)
+
     def graph(self, *outputs: int) -> Graph:
         """The network; without `outputs`, its output is the last one."""
         main = Subgraph("main", tuple(self.tensors), tuple(self.operators), (self.input,), outputs or (self.last,))

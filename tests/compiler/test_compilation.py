@@ -43,17 +43,17 @@ def stored(program: Program) -> int:
     return sum(c.length for c in commands(program, Store))
 
 
-def with_relu(builder: Builder) -> Graph:
-    """The builder's network with a RELU, which the host computes, behind its first operator."""
+def with_tanh(builder: Builder) -> Graph:
+    """The builder's network with a TANH, which the host computes, behind its first operator."""
     first, *rest = builder.operators
     output = builder.tensors[first.outputs[0]]
-    clamped = dataclasses.replace(output, index=len(builder.tensors), name="clamped")
-    relu = Operator(1, "RELU", first.outputs, (clamped.index,))
+    bent = dataclasses.replace(output, index=len(builder.tensors), name="bent")
+    tanh = Operator(1, "TANH", first.outputs, (bent.index,))
     moved = [
-        dataclasses.replace(o, index=o.index + 1, inputs=(clamped.index, *o.inputs[1:]) if o is rest[0] else o.inputs)
+        dataclasses.replace(o, index=o.index + 1, inputs=(bent.index, *o.inputs[1:]) if o is rest[0] else o.inputs)
         for o in rest
     ]
-    main = Subgraph("main", (*builder.tensors, clamped), (first, relu, *moved), (builder.input,), (builder.last,))
+    main = Subgraph("main", (*builder.tensors, bent), (first, tanh, *moved), (builder.input,), (builder.last,))
     return Graph("network", (main,))
 
 
@@ -79,7 +79,7 @@ def packed(program: Program) -> int:
 
 def test_a_host_operator_divides_the_streams() -> None:
     builder = Builder((1, 8, 8, 3)).convolution(8, (3, 3)).convolution(4, (1, 1)).dense(5)
-    graph = with_relu(builder)
+    graph = with_tanh(builder)
     program = compile(graph, DEFAULT)
     assert [step.operators if isinstance(step, MachineStep) else step.operator for step in program.steps] == [
         (0,),

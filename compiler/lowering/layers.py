@@ -1,4 +1,4 @@
-"""Tensors as vectors of C bytes, whatever their shape is: for what treats all bytes alike."""
+"""What the lowerings of operators share: parameters, and layers of works."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...golden.numerics import quantize_multiplier
 from ...hw.config import Config
 from ..lines import Lines
 from ..work import Layer, Parameters, Target, Work
+from .reasons import signed_offset
 
 IDENTITY = quantize_multiplier(1.0)
 """The multiplier that changes nothing, in every rounding."""
@@ -22,11 +23,16 @@ IDENTITY = quantize_multiplier(1.0)
 def parameters(bias: int = 0, multiplier: tuple[int, int] = IDENTITY) -> Parameters:
     """The same requantization for all channels."""
     q, s = multiplier
-    return Parameters(*(np.array([value], np.int64).astype(np.uint32).view(np.int32) for value in (bias, q, s)))
+    return Parameters(*(np.array([value], np.int32) for value in (bias, q, s)))
+
+
+def signed_zero_point(node: Node, tensor: Tensor) -> int:
+    """The zero point of a tensor's signed bytes."""
+    return node.quantization(tensor)[1] - signed_offset(tensor)
 
 
 def flat_lines(tensor: Tensor, config: Config, **fields: Any) -> Lines:
-    """Works on all bytes of tensors of that size."""
+    """A work on all bytes of tensors of that size, in vectors of C, whatever their shape is."""
     size, length = math.prod(tensor.shape), config.columns
     lines = -(-size // length)
     return Lines(
@@ -52,4 +58,21 @@ def flat_layer(node: Node, sources: Sequence[Tensor], works: Sequence[Work], con
         row_bytes=config.columns,
         size=size,
         groups=(tuple(works),),
+    )
+
+
+def independent_layer(
+    node: Node, tensors: Sequence[Tensor], batch: int, rows: int, row_bytes: int, works: Sequence[Work]
+) -> Layer:
+    """A layer of works that know nothing of each other."""
+    return Layer(
+        operator=node.operator.index,
+        sources=tuple(tensor.index for tensor in tensors),
+        source_bytes=tuple(math.prod(tensor.shape) for tensor in tensors),
+        destination=node.output.index,
+        batch=batch,
+        rows=rows,
+        row_bytes=row_bytes,
+        size=batch * rows * row_bytes,
+        groups=tuple((work,) for work in works),
     )
