@@ -27,7 +27,7 @@ from ..conftest import shared_models
 from ..golden.oracle import LiteRT
 from .networks import assert_equal_to_litert, branches, chain, normal, samples
 
-SCHEMES = (INT8, Scheme(per_channel=False), Scheme(symmetric=True), LEGACY)
+SCHEMES = (INT8, Scheme(per_channel=False), Scheme(symmetric=True), LEGACY, Scheme("uint8", False, True))
 
 
 @pytest.mark.parametrize("graph", [chain(), branches()], ids=lambda graph: graph.name)
@@ -113,7 +113,7 @@ def test_the_schemes_do_what_they_say() -> None:
                 assert len(q.scale) == (tensor.shape[0] if scheme.per_channel else 1)
                 assert tensor.data.min() >= (1 if scheme.dtype == "uint8" else -127)
             elif scheme.symmetric and "softmax" not in tensor.name:
-                assert q.zero_point[0] == 0
+                assert q.zero_point[0] == (128 if scheme.dtype == "uint8" else 0)
     assert str(SCHEMES[1]) == "int8, weights per tensor, activations asymmetric"
     with pytest.raises(ValueError, match="uint8 weights have one scale per tensor"):
         Scheme("uint8")

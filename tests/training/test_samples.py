@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eightfold.golden.graph import ModelError
+from eightfold.golden.graph import Graph, ModelError, Operator, Subgraph, Tensor
+from eightfold.training.calibration import calibrate
+from eightfold.training.quantization import quantize
 from eightfold.training.samples import Samples, samples_of
 
-from .networks import chain
+from .networks import assert_equal_to_litert, chain
 
 
 def images(count: int = 4, **change: Any) -> dict[str, np.ndarray]:
@@ -68,3 +70,18 @@ def test_an_infinite_sample_is_named() -> None:
 def test_samples_of_a_network_with_one_input_are_one_array() -> None:
     data = Samples((np.ones((2, 9, 7, 3), np.float32),))
     assert [len(feed) for feed in data.feeds(chain())] == [1, 1]
+
+
+def test_a_network_of_two_inputs_takes_an_array_for_each() -> None:
+    tensors = tuple(Tensor(i, name, (1, 3), np.dtype(np.float32)) for i, name in enumerate(("left", "right", "sum")))
+    add = Operator(0, "ADD", (0, 1), (2,), {"fused_activation_function": "NONE"})
+    graph = Graph("two", (Subgraph("main", tensors, (add,), (0, 1), (2,)),))
+    random = np.random.default_rng(0)
+    arrays = {"left": random.normal(size=(6, 3)), "right": random.normal(size=(6, 1, 3))}
+    data = samples_of(graph, arrays)
+    quantized = quantize(graph, calibrate(graph, data))
+    assert_equal_to_litert(quantized, data)
+    with pytest.raises(ModelError, match=r"no array 'right' for an input of two; there are: left, inputs"):
+        samples_of(graph, {"left": arrays["left"], "inputs": arrays["right"]})
+    with pytest.raises(ModelError, match="arrays of 5 and 6 samples"):
+        samples_of(graph, {**arrays, "left": arrays["left"][:5]})
