@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..compiler.program import MachineStep, Program, to_machine
 from ..golden.compare import accumulator_at
+from ..golden.kernels import SUMS_OF_PRODUCTS
 from ..hw.commands import Command, Execute, Opcode, Store
 from ..hw.config import Config
 from .interpreter import Interpreter, InterpreterError
@@ -35,7 +36,7 @@ class Divergence:
     expected, actual
         Its value in golden and in the run.
     expected_accumulator
-        The sum of products with the bias, by the network's definition.
+        The sum of products with the bias, by the network's definition; None where the operator sums up no products.
     replayed_accumulator, replayed
         What the commands give over the machine's memory; None where they cannot be replayed.
     command, listing
@@ -48,16 +49,17 @@ class Divergence:
     position: tuple[int, ...]
     expected: int
     actual: int
-    expected_accumulator: int
+    expected_accumulator: int | None
     replayed_accumulator: int | None = None
     replayed: int | None = None
     command: int | None = None
     listing: str | None = None
 
     def __str__(self) -> str:
+        sums = "" if self.expected_accumulator is None else f" (accumulator {self.expected_accumulator})"
         text = (
-            f"layer {self.index} ({self.op}), element {list(self.position)}: expected {self.expected} "
-            f"(accumulator {self.expected_accumulator}), got {self.actual}"
+            f"layer {self.index} ({self.op}), element {list(self.position)}: expected {self.expected}{sums}, "
+            f"got {self.actual}"
         )
         if self.command is None:
             return text
@@ -109,6 +111,9 @@ def first_divergence(
                     continue
                 flat = int(np.flatnonzero(tensors[tensor] != reference[tensor])[0])
                 position = tuple(int(i) for i in np.unravel_index(flat, reference[tensor].shape))
+                accumulator = None
+                if operator.kind in SUMS_OF_PRODUCTS:
+                    accumulator = accumulator_at(graph, operator, reference[operator.inputs[0]], position)
                 found = Divergence(
                     index=graph.first + index,
                     op=operator.kind,
@@ -116,7 +121,7 @@ def first_divergence(
                     position=position,
                     expected=int(reference[tensor].flat[flat]),
                     actual=int(tensors[tensor].flat[flat]),
-                    expected_accumulator=accumulator_at(graph, operator, reference[operator.inputs[0]], position),
+                    expected_accumulator=accumulator,
                 )
                 return _explain(found, program, step, tensors, memory, flat)
     return None

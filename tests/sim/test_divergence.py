@@ -18,6 +18,7 @@ from eightfold.sim.divergence import Divergence
 from eightfold.sim.interpreted import InterpretedMachine
 from eightfold.sim.simulation import Simulation
 
+from ..compiler.networks import Builder
 from .test_result import DIVERGENCE_TYPES, check_types
 
 MODEL = Path(__file__).parents[2] / "models" / "digits.tflite"
@@ -75,6 +76,18 @@ def test_a_fault_of_the_machine_is_told_from_one_of_the_bytes(program: Program) 
     assert found.replayed == found.expected
     assert found.replayed_accumulator == found.expected_accumulator
     assert "computes wrong" in str(found)
+
+
+def test_a_wrong_sum_of_tensors_is_named_without_an_accumulator_of_products() -> None:
+    builder = Builder((1, 4, 4, 4), seed=2)
+    graph = builder.apply("ADD", (0, 0), (1, 4, 4, 4), {"fused_activation_function": "NONE"}).graph()
+    program = compile(graph, Config.named("4x4"))
+    simulation = Simulation(program, Faulty(program.config, program.memory.dram_bytes))
+    found = simulation.run(builder.image()).divergence
+    assert found is not None
+    assert (found.op, found.expected_accumulator) == ("ADD", None)
+    assert found.replayed == found.expected
+    assert str(found).startswith(f"layer 0 (ADD), element [0, 0, 0, 0]: expected {found.expected}, got {found.actual};")
 
 
 def test_layers_alone_are_named_by_their_place_in_the_network(program: Program) -> None:

@@ -45,7 +45,7 @@ DIVERGENCE_TYPES: dict[str, tuple[type, ...]] = {
     "position": (list,),
     "expected": (int,),
     "actual": (int,),
-    "expected_accumulator": (int,),
+    "expected_accumulator": (int, type(None)),
     "replayed_accumulator": (int, type(None)),
     "replayed": (int, type(None)),
     "command": (int, type(None)),
