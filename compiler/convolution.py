@@ -98,6 +98,10 @@ class Convolution(Work):
             *(self.depthwise, self.combine, self.pixel_bytes, self.offset, self.sources),
         )
 
+    @property
+    def reading(self) -> Hashable:
+        return self.vertical, self.row_bytes, self.target.first_row, self.target.every_row
+
     def filters(self, config: Config) -> Filters:
         """How a depthwise convolution is laid on the array."""
         choose = filters_of if self.combine is Combine.ADD else single_taps

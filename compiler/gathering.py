@@ -41,6 +41,10 @@ class Gather(Work):
     def shape(self) -> Hashable:
         return self.target, self.count, self.outputs, self.sources
 
+    @property
+    def reading(self) -> Hashable:
+        return self.count, self.outputs
+
     def channels(self, config: Config) -> int:
         return self.outputs
 

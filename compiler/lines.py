@@ -81,6 +81,11 @@ class Lines(Work):
         )
 
     @property
+    def reading(self) -> Hashable:
+        rows = self.target.first_row, self.target.every_row
+        return (*rows, self.lines, self.length, self.last, self.pitch, self.offset, self.bounds)
+
+    @property
     def image_bytes(self) -> int:
         """Bytes of an image of the source."""
         if self.bounds:

@@ -146,6 +146,11 @@ class Work(ABC):
     def shape(self) -> Hashable:
         """Equal for works whose commands differ in weights and parameters only."""
 
+    @property
+    @abstractmethod
+    def reading(self) -> Hashable:
+        """Equal for works whose `reads` and `most` are the same functions."""
+
     @abstractmethod
     def channels(self, config: Config) -> int:
         """Channels of an output pixel."""
@@ -259,6 +264,14 @@ class Layer:
         """All works, in the order of their packed weights."""
         return tuple(work for group in self.groups for work in group)
 
+    @cached_property
+    def _readers(self) -> Sequence[Sequence[Work]]:
+        """For each source, the works that read it; one of those that read alike."""
+        return [
+            list({work.reading: work for work in self.works if position in work.sources}.values())
+            for position in range(len(self.sources))
+        ]
+
     @property
     def shape(self) -> Hashable:
         """Equal for layers whose commands differ in weights and parameters only."""
@@ -276,10 +289,9 @@ class Layer:
 
     def reads(self, position: int, first: int, last: int) -> tuple[int, int]:
         """The bytes `[start, stop)` of a source that output rows `[first, last)` need; empty where they need none."""
-        readers = [work for work in self.works if position in work.sources]
         spans = []
         (image, top), (final, bottom) = divmod(first, self.rows), divmod(last - 1, self.rows)
-        for work in readers:
+        for work in self._readers[position]:
             if image == final:
                 spans.append(work.reads(image, top, bottom + 1))
             else:
@@ -291,7 +303,7 @@ class Layer:
         """The most bytes of a source that so many output rows need."""
         if rows >= self.output_rows:
             return self.source_bytes[position]
-        readers = [work for work in self.works if position in work.sources]
+        readers = self._readers[position]
         if len(readers) == 1:
             return min(readers[0].most(rows), self.source_bytes[position])
         spans = (self.reads(position, row, min(row + rows, self.rows)) for row in range(self.rows))

@@ -22,9 +22,13 @@ from ...golden.kernels.windows import Axis
 from ...hw.config import Config
 from ..convolution import Convolution, is_pointwise
 from ..filters import filters_of
+from ..grouped import by_groups
 from ..sharing import share_columns
 from ..work import Layer, Parameters, Target
 from .reasons import HostReason, expect_fields, expect_rounding, signed_offset
+
+MOST_PARTS = 256
+"""Convolutions that a grouped one is divided into, beyond which the host is no slower."""
 
 
 def lower(node: Node, config: Config) -> Layer:
@@ -62,23 +66,23 @@ class _Loops:
     vertical: Axis
     horizontal: Axis
     depthwise: bool = False
+    groups: int = 1
 
 
 def _loops(node: Node) -> _Loops:
-    """The loops of an operator, if they are a convolution's or a depthwise convolution's."""
+    """The loops of an operator. A depthwise convolution has one output for each channel, else it is grouped."""
     one = Axis(1, 1, 1, 1, 0, 0, 1)
     if node.operator.kind == "FULLY_CONNECTED":
         dense = golden_dense.geometry_of(node)
         return _Loops(1, dense.inputs, dense.outputs, Axis(dense.rows, 1, 1, 1, 0, 0, dense.rows), one)
     g = golden_convolution.geometry_of(node)
-    if g.groups != 1:
-        if not g.groups == g.input_channels == g.output_channels:
-            raise HostReason("the convolution is grouped, or has several outputs for each of its channels")
-        return _Loops(g.batch, g.input_channels, g.output_channels, g.vertical, g.horizontal, True)
+    channels = g.input_channels, g.output_channels
+    if g.groups != 1 and g.groups == g.input_channels == g.output_channels:
+        return _Loops(g.batch, *channels, g.vertical, g.horizontal, depthwise=True)
     if is_pointwise(g.vertical, g.horizontal):
         pixels = g.batch * g.vertical.size * g.horizontal.size
-        return _Loops(1, g.input_channels, g.output_channels, Axis(pixels, 1, 1, 1, 0, 0, pixels), one)
-    return _Loops(g.batch, g.input_channels, g.output_channels, g.vertical, g.horizontal)
+        return _Loops(1, *channels, Axis(pixels, 1, 1, 1, 0, 0, pixels), one, groups=g.groups)
+    return _Loops(g.batch, *channels, g.vertical, g.horizontal, groups=g.groups)
 
 
 def _check_range(loops: _Loops, config: Config) -> None:
@@ -105,7 +109,7 @@ def _layer(node: Node, loops: _Loops, config: Config) -> Layer:
     operands = operands_of(node)
     requantization = requantization_of(node)
     offset = signed_offset(node.input(0))
-    channels = 1 if loops.depthwise else loops.channels
+    channels = 1 if loops.depthwise else loops.channels // loops.groups
     shape = (loops.outputs, loops.vertical.kernel, loops.horizontal.kernel, channels)
     weights = operands.weights
     if node.operator.kind == "DEPTHWISE_CONV_2D":
@@ -123,7 +127,7 @@ def _layer(node: Node, loops: _Loops, config: Config) -> Layer:
     row_bytes = loops.horizontal.outputs * loops.outputs
     convolution = Convolution(
         target=Target(loops.vertical.outputs, row_bytes, 0, loops.outputs),
-        channels_in=channels if loops.depthwise else loops.channels,
+        channels_in=channels,
         pixel_bytes=loops.channels,
         outputs=loops.outputs,
         vertical=loops.vertical,
@@ -142,6 +146,11 @@ def _layer(node: Node, loops: _Loops, config: Config) -> Layer:
         upper=requantization.maximum - offset,
         depthwise=loops.depthwise,
     )
+    works = [share_columns(convolution, config)]
+    if loops.groups > 1:
+        works = list(by_groups(convolution, loops.groups, config))
+        if len(works) > MOST_PARTS:
+            raise HostReason(f"its {loops.groups} groups take {len(works)} convolutions, more than {MOST_PARTS}")
     return Layer(
         operator=node.operator.index,
         sources=(node.input(0).index,),
@@ -151,5 +160,5 @@ def _layer(node: Node, loops: _Loops, config: Config) -> Layer:
         rows=loops.vertical.outputs,
         row_bytes=row_bytes,
         size=loops.batch * loops.vertical.outputs * row_bytes,
-        groups=((share_columns(convolution, config),),),
+        groups=tuple((work,) for work in works),
     )

@@ -88,10 +88,12 @@ class Builder:
         padding: str = "SAME",
         source: int | None = None,
         depthwise: bool = False,
+        multiplier: int = 1,
+        groups: int = 1,
     ) -> Builder:
         """Adds a CONV_2D or DEPTHWISE_CONV_2D, on the last output or on tensor `source`.
 
-        A depthwise one has as many outputs as its input has channels.
+        A depthwise one has `multiplier` outputs for each channel of its input.
         """
         self.last = self.last if source is None else source
         batch, height, width, channels = self.tensors[self.last].shape
@@ -100,10 +102,10 @@ class Builder:
             reach = (kernel[axis] - 1) * dilation[axis] + 1
             return -(-pixels // stride[axis]) if padding == "SAME" else (pixels - reach) // stride[axis] + 1
 
-        outputs = channels if depthwise else outputs
+        outputs = channels * multiplier if depthwise else outputs
         self._product(
             "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
-            (1, *kernel, channels) if depthwise else (outputs, *kernel, channels),
+            (1, *kernel, outputs) if depthwise else (outputs, *kernel, channels // groups),
             (batch, size(height, 0), size(width, 1), outputs),
             {
                 "padding": padding,
@@ -111,7 +113,7 @@ class Builder:
                 "stride_w": stride[1],
                 "dilation_h_factor": dilation[0],
                 "dilation_w_factor": dilation[1],
-                **({"depth_multiplier": 1} if depthwise else {}),
+                **({"depth_multiplier": multiplier} if depthwise else {}),
             },
         )
         return self

@@ -106,7 +106,18 @@ def resize(draw: st.DrawFn, builder: Builder) -> None:
     builder.apply("RESIZE_NEAREST_NEIGHBOR", inputs, (batch, *size, channels), options, like=builder.last)
 
 
-FAMILIES = (add, number, extreme, channelwise, function, leaky, pool, mean, pad, concatenation, resize)
+def grouped(draw: st.DrawFn, builder: Builder) -> None:
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    channels = builder.tensors[builder.last].shape[3]
+    if draw(st.booleans()):
+        builder.convolution(0, kernel, stride=stride, depthwise=True, multiplier=draw(st.integers(2, 5)))
+        return
+    groups = draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
+    builder.convolution(groups * draw(st.integers(1, 5)), kernel, stride=stride, groups=groups)
+
+
+FAMILIES = (grouped, add, number, extreme, channelwise, function, leaky, pool, mean, pad, concatenation, resize)
 
 
 def check(program: Program, image: np.ndarray, seed: int) -> None:
