@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby, product
 from typing import Any
@@ -15,7 +16,7 @@ from ...golden.kernels.pooling import windows_of
 from ...golden.kernels.reduction import mean_of
 from ...golden.kernels.windows import Axis
 from ...golden.numerics import multiply_by_quantized_multiplier
-from ...hw.commands import Combine
+from ...hw.commands import Combine, Execute
 from ...hw.config import Config
 from ..convolution import Convolution
 from ..filters import filters_of, single_taps
@@ -52,9 +53,7 @@ def average(node: Node, config: Config) -> Layer:
     row_bytes = columns * channels
     if (rows, columns) == (1, 1) and _covers(vertical) and _covers(horizontal):
         count = vertical.size * horizontal.size
-        expect_fields(pixels=count + config.rows, row_bytes=count * channels)
-        target = Target(1, row_bytes, 0, channels)
-        works = [Gather(target=target, count=count, outputs=channels, **division(count))]
+        works = [_sum(count, channels, config, **division(count))]
     else:
         for (top, down, high), (left, right, wide) in product(_regions(vertical), _regions(horizontal)):
             if filters_of(down, right, config) is None:
@@ -132,19 +131,54 @@ def mean(node: Node, config: Config) -> Layer:
         raise HostReason("the dimensions are not neighbours")
     batch, count = math.prod(x.shape[:first]), math.prod(x.shape[first : last + 1])
     channels = math.prod(x.shape[last + 1 :])
-    expect_fields(pixels=count + config.rows, row_bytes=count * channels)
     offset = signed_offset(x)
     bias = offset * count - subtracted
-    work = Gather(
-        target=Target(1, channels, 0, channels),
-        count=count,
-        outputs=channels,
+    work = _sum(
+        count,
+        channels,
+        config,
         parameters=parameters(bias, (int(requantization.multiplier[0]), int(requantization.shift[0]))),
         zero_point=requantization.zero_point - offset,
         lower=requantization.minimum - offset,
         upper=requantization.maximum - offset,
     )
     return independent_layer(node, [x], batch, 1, channels, [work])
+
+
+def _sum(count: int, channels: int, config: Config, **requantization: Any) -> Work:
+    """The sums over images of `count` pixels.
+
+    Either the pixels of a block of channels come one after the other, or the blocks of a pixel do: such an image is one
+    of C channels with a pixel in each row, and all of it the window of a depthwise convolution.
+    """
+    expect_fields(pixels=count + config.rows, row_bytes=count * channels)
+    target = Target(1, channels, 0, channels)
+    gather = Gather(target=target, count=count, outputs=channels, **requantization)
+    across, rest = divmod(channels, config.columns)
+    vertical, horizontal = Axis(count, count, 1, 1, 0, 0, 1), Axis(across, 1, 1, 1, 0, 0, across)
+    if rest or count > Execute.largest("kernel_rows") or filters_of(vertical, horizontal, config) is None:
+        return gather
+    column = Convolution(
+        target=replace(target, pixel_bytes=config.columns),
+        channels_in=1,
+        pixel_bytes=config.columns,
+        outputs=config.columns,
+        vertical=vertical,
+        horizontal=horizontal,
+        weights=np.ones((config.columns, count, 1, 1), np.int8),
+        weight_zero_point=0,
+        fill=0,
+        depthwise=True,
+        **requantization,
+    )
+
+    def cost(work: Work, vectors: int) -> int:
+        slots = work.blocks(config) * work.passes(config) * (vectors + config.rows)
+        return max(slots, work.packed_bytes(config) // config.bus_bytes)
+
+    filters = column.filters(config)
+    in_turn = cost(column, filters.vectors(1, filters.strips))
+    return column if in_turn < cost(gather, gather.vectors(config)) else gather
 
 
 def _covers(axis: Axis) -> bool:
