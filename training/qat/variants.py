@@ -1,21 +1,16 @@
-"""The 16 MobileNet v1 of Jacob et al. (2018), trained on the handwritten digits in float and in 8 bits.
-
-    python -m eightfold.training.qat.variants --out out/table1 --resume
+"""Trains the 16 MobileNet v1 of `training.table1` on the handwritten digits, in float and in 8 bits.
 
 Width by width, each at four resolutions. Weights do not depend on the resolution, so a width is trained from scratch at
 the smallest, and what it learned is where the next resolution starts; quantization-aware training starts from the float
-network of the same resolution. Every stage has a seed of its own: after an interruption, `--resume` goes on with the
-stage that was interrupted and comes to the same results.
+network of the same resolution. Every stage has a seed of its own: what was interrupted goes on with the stage that was
+interrupted, and comes to the same results.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 
@@ -30,14 +25,12 @@ from ..calibration import calibrate
 from ..digits import Digits
 from ..quantization import quantize
 from ..samples import Samples
+from ..table1 import Result, Variant, load_results, save_results
 from .agreement import compare
 from .conversion import convert, eval_graph, float_graph
 from .fitting import Regime, enlarged, fit, held_out_accuracy
 from .graphs import training_graph
 from .modules import Network, Simulation
-
-WIDTHS = (0.25, 0.5, 0.75, 1.0)
-RESOLUTIONS = (128, 160, 192, 224)
 
 EPOCH = 1437
 """Images to train on."""
@@ -48,38 +41,6 @@ QUANTIZED = Regime(images=3 * EPOCH // 4, rate=3e-4, batch=16)
 
 CALIBRATION_IMAGES = 64
 COMPARED_IMAGES = 2
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one variant.
-
-    Parameters
-    ----------
-    width, resolution, seed
-        Which.
-    float_accuracy, trained_accuracy, calibrated_accuracy
-        Of the held-out images: in float; in int8 after quantization-aware training; in int8 after calibration alone.
-    float_images, trained_images
-        That the training saw in the two stages.
-    float_seconds, trained_seconds
-        Processor time of the two stages.
-    elements, differing
-        Elements of all tensors of some images, and how many of them the eval graph has other than the integer runtime.
-    """
-
-    width: float
-    resolution: int
-    seed: int
-    float_accuracy: float
-    trained_accuracy: float
-    calibrated_accuracy: float
-    float_images: int
-    trained_images: int
-    float_seconds: float
-    trained_seconds: float
-    elements: int
-    differing: int
 
 
 class Trainer:
@@ -103,8 +64,13 @@ class Trainer:
         self.shrink = shrink
         self.say = say
         self.digits = Digits.load(seed)
-        self.results: dict[tuple[float, int], Result] = {}
+        self.results: dict[Variant, Result] = {}
         (out / "weights").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def path(self) -> Path:
+        """Of the results."""
+        return self.out / "results.json"
 
     def load(self) -> None:
         """Takes what an earlier call has done.
@@ -114,13 +80,13 @@ class Trainer:
         ValueError
             It was done with another seed.
         """
-        path = self.out / "results.json"
-        if path.exists():
-            for entry in json.loads(path.read_text()):
-                result = Result(**entry)
-                if result.seed != self.seed:
-                    raise ValueError(f"{path} has the seed {result.seed}, not {self.seed}")
-                self.results[result.width, result.resolution] = result
+        if not self.path.exists():
+            return
+        results = load_results(self.path)
+        for result in results.values():
+            if result.seed != self.seed:
+                raise ValueError(f"{self.path} was made with the seed {result.seed}, not {self.seed}")
+        self.results = results
 
     def train(self, width: float, resolutions: Sequence[int]) -> None:
         """One width at each of the resolutions, in ascending order."""
@@ -184,7 +150,7 @@ class Trainer:
             elements=elements,
             differing=differing,
         )
-        self._store()
+        save_results(self.results.values(), self.path)
         state_dict: Mapping[str, torch.Tensor] = model.state_dict()
         return state_dict
 
@@ -207,12 +173,6 @@ class Trainer:
         layers = compare(simulation, images)
         return sum(layer.elements for layer in layers), sum(layer.mismatches for layer in layers)
 
-    def _store(self) -> None:
-        path = self.out / "results.json"
-        entries = [asdict(self.results[key]) for key in sorted(self.results)]
-        path.with_suffix(".part").write_text(json.dumps(entries, indent=1) + "\n")
-        os.replace(path.with_suffix(".part"), path)
-
 
 @contextmanager
 def _bar(title: str, images: int) -> Iterator[Callable[[int, float], None]]:
@@ -233,39 +193,3 @@ def _bar(title: str, images: int) -> Iterator[Callable[[int, float], None]]:
             bar.update(task, advance=count, loss=f"{loss:.2f}")
 
         yield step
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains the variants and writes their accuracies and int8 networks."""
-    parser = argparse.ArgumentParser(prog="python -m eightfold.training.qat.variants", description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/table1"), help="folder of the results (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches (%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier call was interrupted")
-    parser.add_argument("--widths", type=float, nargs="+", choices=WIDTHS, default=WIDTHS, metavar="WIDTH")
-    parser.add_argument(
-        "--resolutions", type=int, nargs="+", choices=RESOLUTIONS, default=RESOLUTIONS, metavar="PIXELS"
-    )
-    parser.add_argument("--shrink", type=int, default=1, help="divide the images of every stage, for a trial")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-    def say(line: str) -> None:
-        Console(soft_wrap=True, highlight=False).print(line)
-        with (options.out / "log.txt").open("a") as log:
-            log.write(line + "\n")
-
-    trainer = Trainer(options.out, seed=options.seed, shrink=options.shrink, say=say)
-    if options.resume:
-        trainer.load()
-    elif (options.out / "results.json").exists():
-        parser.error(f"{options.out} has results; --resume goes on with them, another --out starts anew")
-    try:
-        for width in options.widths:
-            trainer.train(width, options.resolutions)
-    except KeyboardInterrupt:
-        parser.exit(130, f"\ninterrupted; --resume goes on from {options.out}\n")
-
-
-if __name__ == "__main__":
-    main()
