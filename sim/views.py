@@ -14,6 +14,8 @@ _SCOPES = {"icarus": "bench.machine", "verilator": "console.bench.machine"}
 # What GTKWave's save files call the ways to show a signal.
 _BINARY, _HEXADECIMAL, _DECIMAL, _COMMENT = "@28", "@22", "@24", "@200"
 
+_ZOOM = "*-17.000000 0"  # by the power of two of picoseconds: some dozens of cycles, from the beginning
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -107,6 +109,7 @@ def write_views(waves: Path, config: Config, backend: str) -> None:
 
 
 def _gtkwave(scope: str, groups: dict[str, tuple[Signal, ...]]) -> Iterator[str]:
+    yield _ZOOM
     for group, members in groups.items():
         yield _COMMENT
         yield f"-{group}"
