@@ -66,12 +66,15 @@ _TRAFFIC = {
     "activations_written": ("activations out", Palette.AMBER),
     "commands": ("commands", Palette.GREY),
 }
+BEYOND_WIDTH = 4.2
+"""How many times the bytes of int8 is more than the width of an element and whole beats can make."""
+
 _WIDTH = 4.7
-_ROW = 0.165
+_ROW = 0.17
 _SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
+    "font.size": 8.4,
     "text.color": Palette.INK,
     "axes.edgecolor": Palette.GREY,
     "axes.labelcolor": Palette.MUTED,
@@ -190,7 +193,7 @@ def _bytes(value: float, _: Any = None) -> str:
 
 def _ticks(axes: Axes, label: str, form: Callable[..., str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(form))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: form(value, place) if value else "0"))
     axes.set_xlabel(label)
 
 
@@ -254,8 +257,9 @@ def roofline(study: Study) -> Figure | None:
         seen.add(op)
         size = 12 + 130 * took / most
         axes.scatter(x, y, s=size, color=kinds.get(op, Palette.TEAL), alpha=0.8, linewidth=0, label=label)
-    for x, y, _, _, index in sorted(points, key=lambda p: -p[3])[:5]:
-        axes.annotate(str(index), (x, y), (5, -8), textcoords="offset points", fontsize=7, color=Palette.INK)
+    for (x, y), indices in _clusters([(p[0], p[1], p[4]) for p in sorted(points, key=lambda p: -p[3])[:5]]):
+        text = ", ".join(map(str, sorted(indices)))
+        axes.annotate(text, (x, y), (0, -13), textcoords="offset points", ha="center", fontsize=7, color=Palette.INK)
     axes.set_xlim(low, high)
     axes.set_ylim(min(0.5 * min(p[1] for p in points), config.multipliers / 64), 1.6 * config.multipliers)
     axes.set_xlabel("products per byte on the bus, in the busier direction")
@@ -269,6 +273,19 @@ def roofline(study: Study) -> Figure | None:
     for handle in legend.legend_handles:
         handle.set_sizes([30])  # type: ignore[union-attr]
     return figure
+
+
+def _clusters(points: Sequence[tuple[float, float, int]]) -> list[tuple[tuple[float, float], list[int]]]:
+    """Points that would hide each other's names in a logarithmic figure, together."""
+    found: list[tuple[tuple[float, float], list[int]]] = []
+    for x, y, index in points:
+        near = (c for c in found if abs(math.log10(c[0][0] / x)) < 0.15 and abs(math.log10(c[0][1] / y)) < 0.15)
+        cluster = next(near, None)
+        if cluster is None:
+            found.append(((x, y), [index]))
+        else:
+            cluster[1].append(index)
+    return found
 
 
 def traffic(study: Study) -> Figure | None:
@@ -301,7 +318,7 @@ def saving(study: Study) -> Figure | None:
     figure, axes = _new(len(rows))
     axes.set_xscale("log")
     for place, (_, narrow, wide) in enumerate(rows):
-        beyond = wide / narrow > 4.5
+        beyond = wide / narrow > BEYOND_WIDTH
         color = Palette.RED if beyond else Palette.GREY
         axes.plot([narrow, wide], [place, place], color=color, linewidth=1.6, zorder=1)
         text = f"{wide / narrow:.1f}"
@@ -381,6 +398,8 @@ def memory(study: Study) -> Figure | None:
     whole = [o for o in study.occupants if o.tensor is not None]
     strips = [o for o in study.occupants if o.tensor is None]
     longest = study.profile.cycles
+    highest = max(o.address + o.size for o in study.occupants)
+    room = min(study.program.config.scratchpad_bytes, 1 << (highest - 1).bit_length())
     for occupants, color, label in ((whole, Palette.BLUE, "whole tensors"), (strips, Palette.AMBER, "strips")):
         for number, o in enumerate(occupants):
             box = Rectangle(
@@ -394,7 +413,7 @@ def memory(study: Study) -> Figure | None:
                 label=label if number == 0 else None,
             )
             axes.add_patch(box)
-            if o.end - o.start > 0.06 * longest and o.size > 0.07 * study.program.config.scratchpad_bytes:
+            if o.end - o.start > 0.06 * longest and o.size > 0.07 * room:
                 index = study.layers[o.operator].index
                 axes.text(
                     (o.start + o.end) / 2,
@@ -406,8 +425,8 @@ def memory(study: Study) -> Figure | None:
                     color=Palette.INK,
                 )
     axes.set_xlim(0, longest)
-    axes.set_ylim(0, study.program.config.scratchpad_bytes)
-    axes.set_yticks([study.program.config.scratchpad_bytes * quarter // 4 for quarter in range(5)])
+    axes.set_ylim(0, room)
+    axes.set_yticks([room * quarter / 4 for quarter in range(5)])
     axes.yaxis.set_major_formatter(FuncFormatter(_bytes))
     axes.set_ylabel("scratchpad address")
     _ticks(axes, "cycle", _number)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from ..hw.config import KIB
 from .causes import LABELS
-from .charts import CHARTS, PALETTE, Chart, svg
+from .charts import BEYOND_WIDTH, CHARTS, PALETTE, Chart, svg
 from .distribution import Distribution
 from .energy import COMPONENTS
 from .study import Study
@@ -56,11 +56,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: figures, then tables."""
+    """A part of the page: figures, with a small table below the last of them where one is, then tables."""
 
     title: str
     figures: tuple[Shown, ...]
+    beside: Table | None
     tables: tuple[Table, ...]
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """Every table, in order."""
+        return self.tables if self.beside is None else (self.beside, *self.tables)
 
 
 def render(study: Study, told: Callable[[str], None] = lambda what: None) -> dict[str, str]:
@@ -72,8 +78,8 @@ def render(study: Study, told: Callable[[str], None] = lambda what: None) -> dic
     told("page")
     made = {table.name: table for table in tables(study)}
     sections = [
-        Section(title, tuple(shown[f] for f in figures), tuple(made[t] for t in names if t in made))
-        for title, figures, names in _SECTIONS
+        Section(title, tuple(shown[f] for f in figures), made.get(beside), tuple(made[t] for t in names if t in made))
+        for title, figures, beside, names in _SECTIONS
     ]
     found = {
         "report.html": _html(study, sections),
@@ -86,12 +92,12 @@ def render(study: Study, told: Callable[[str], None] = lambda what: None) -> dic
 
 
 _SECTIONS = (
-    ("What it costs", ("cycles", "utilization"), ("layers",)),
-    ("What limits it", ("roofline", "memory"), ()),
-    ("What quantization saves", ("traffic", "saving"), ("bandwidth", "quantization")),
-    ("Energy", ("energy", "energy-saved"), ("energy",)),
-    ("Numbers", ("weights", "activations", "agreement"), ("numbers",)),
-    ("Others", (), ("peers",)),
+    ("What it costs", ("cycles", "utilization"), "", ("layers",)),
+    ("What limits it", ("roofline", "memory"), "", ()),
+    ("What quantization saves", ("traffic", "saving"), "", ("bandwidth", "quantization")),
+    ("Energy", ("energy", "energy-saved"), "energy", ()),
+    ("Numbers", ("weights", "activations", "agreement"), "", ("numbers",)),
+    ("Others", (), "", ("peers",)),
 )
 
 
@@ -185,7 +191,7 @@ def _saving(study: Study) -> str:
     ratios = {
         i: done.traffic.total / study.traffic[i].total for i, done in found.actions.items() if study.traffic[i].total
     }
-    beyond = sum(ratio > 4.5 for ratio in ratios.values())
+    beyond = sum(ratio > BEYOND_WIDTH for ratio in ratios.values())
     text = (
         f"Bytes on the bus in int8 and in float32 on the same on-chip memories: int8 moves {wide / narrow:.1f} times "
         f"less in all"
@@ -276,8 +282,8 @@ def tiles(study: Study) -> list[Tile]:
         ratio = study.wide_energy.total.middle / study.energy.total.middle
         found.append(
             Tile(
-                f"{wide.traffic.total / total:.1f} x fewer bytes",
-                "than float32",
+                f"{wide.traffic.total / total:.1f} x",
+                "fewer bytes than float32",
                 f"{wide.cycles / cost.cycles:.1f} x fewer cycles, {ratio:.1f} x less energy",
             )
         )
@@ -383,14 +389,14 @@ def _markdown(study: Study, sections: list[Section]) -> Iterator[str]:
     for tile in tiles(study):
         yield f"- **{tile.value}** {tile.label} ({tile.detail})"
     for section in sections:
-        if not section.figures and not section.tables:
+        if not section.figures and not section.all_tables:
             continue
         yield from ("", f"## {section.title}")
         for figure in section.figures:
             yield from ("", f"### {figure.title}", "", figure.sentence)
             if figure.svg is not None:
                 yield from ("", f"![{figure.title}](figures/{figure.name}.svg)")
-        for table in section.tables:
+        for table in section.all_tables:
             yield from ("", f"### {table.title}", "", table.note, "")
             yield "| " + " | ".join(map(_plain, table.columns)) + " |"
             yield "|" + "|".join("---:" if table.numeric(i) else "---" for i in range(len(table.columns))) + "|"
