@@ -170,17 +170,19 @@ def run(
                 result = run_program(program, values, backend, **settings, waves=waves_part, progress=report)
         text = _json(result.to_json())
         if json_part is not None:
-            json_part.write_text(text, encoding="utf-8")
+            with _said_of(json_file):
+                json_part.write_text(text, encoding="utf-8")
         if dump_part is not None:
             arrays: dict[str, Any] = {name: value for name, value in result.dump().items() if value.dtype != object}
-            with dump_part.open("wb") as file:
+            with _said_of(dump), dump_part.open("wb") as file:
                 np.savez(file, **arrays)
         if trace_part is not None:
             _write_trace(trace_part, program, result.runs)
         if figure_part is not None:
             from .reports.figure import save_figure
 
-            save_figure(result, figure_part)
+            with _said_of(figure):
+                save_figure(result, figure_part)
     if json_file == "-":
         typer.echo(text, nl=False)
     else:
@@ -680,8 +682,17 @@ def _views(waves: Path, config: Config, backend: str) -> Iterator[None]:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
+    with replacing(path) as part, _said_of(path):
         part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _said_of(path: object) -> Iterator[None]:
+    """What goes wrong with the part that takes an output's place, a full disk for example, is said of the output."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _mendable(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -418,3 +419,19 @@ def test_report_replaces_its_own_files_and_no_one_else_s(capsys: pytest.CaptureF
     Path("out/report.md").write_text("mine")
     assert "report.md has been changed" in refuse(capsys, "report", DIGITS, "--out", "out")
     assert Path("out/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--json", "--dump", "--figure", "--trace"])
+def test_a_full_disk_under_an_output_is_said(tmp_path: Path, option: str) -> None:
+    name = {"--figure": "o.svg", "--dump": "o.npz"}.get(option, "o.json")
+    program = "import sys; from eightfold.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "run", DIGITS, "--backend", "model", option, name]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=tmp_path)
+    assert done.returncode == 2
+    what = "the trace" if option == "--trace" else name
+    assert done.stderr == f"eightfold: error: {what} cannot be written: File too large\n"
+    assert os.listdir(tmp_path) == []
