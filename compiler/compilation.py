@@ -63,7 +63,7 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     """Compiles a network for a machine.
 
     Neighbouring operators that the machine computes become one command stream; the host computes the others. Operators
-    that only change the shape cost nothing, and part no neighbours.
+    that change no byte, but its place in a shape or what it stands for, cost nothing, and part no neighbours.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ class Plan:
 def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
-    roots = roots_of(graph)
-    computed = [operator for operator in graph.operators if not is_alias(operator, graph)]
+    roots = roots_of(graph, profile)
+    computed = [operator for operator in graph.operators if not is_alias(operator, roots)]
     layers: dict[int, tuple[Layer, ...]] = {}
     reasons: dict[int, str] = {}
     for operator in computed:
@@ -148,9 +148,8 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
         operators = [operator.index for operator in group]
         if on_machine:
             try:
-                steps.append(
-                    _machine_step(graph, config, [layer for i in operators for layer in layers[i]], weights_at, dram)
-                )
+                chain = [layer for operator in operators for layer in layers[operator]]
+                steps.append(_machine_step(graph, config, chain, roots, weights_at, dram))
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
@@ -165,7 +164,7 @@ def _rooted(layer: Layer, roots: Mapping[int, int]) -> Layer:
 
 def _with_aliases(steps: Sequence[Step], graph: Graph, roots: Mapping[int, int]) -> list[Step]:
     """The steps, with an alias right after what its tensor comes from."""
-    aliases = [operator for operator in graph.operators if is_alias(operator, graph)]
+    aliases = [operator for operator in graph.operators if is_alias(operator, roots)]
     known = set(graph.main.inputs)
     done: list[Step] = []
     for step in (None, *steps):
@@ -192,10 +191,15 @@ def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
 
 
 def _machine_step(
-    graph: Graph, config: Config, layers: Sequence[Layer], weights_at: Mapping[Layer, int], dram: Dram
+    graph: Graph,
+    config: Config,
+    layers: Sequence[Layer],
+    roots: Mapping[int, int],
+    weights_at: Mapping[Layer, int],
+    dram: Dram,
 ) -> MachineStep:
     """The command stream for neighbouring operators."""
-    uses = uses_of(layers, _leaving(graph, layers))
+    uses = uses_of(layers, _leaving(graph, layers, roots))
     weights = [layer.packed_bytes(config) for layer in layers]
     placement = place(layers, uses, weights, config)
     places = {}
@@ -241,12 +245,11 @@ def _machine_step(
     )
 
 
-def _leaving(graph: Graph, layers: Sequence[Layer]) -> set[int]:
+def _leaving(graph: Graph, layers: Sequence[Layer], roots: Mapping[int, int]) -> set[int]:
     """The tensors that something outside a stream needs: another operator, or whoever runs the network."""
-    roots = roots_of(graph)
     inside = {layer.operator for layer in layers}
     leaving = set(graph.main.outputs)
     for operator in graph.operators:
-        if operator.index not in inside and not is_alias(operator, graph):
+        if operator.index not in inside and not is_alias(operator, roots):
             leaving.update(operator.inputs)
     return {roots.get(tensor, tensor) for tensor in leaving}

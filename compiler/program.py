@@ -98,7 +98,7 @@ class HostStep:
 
 @dataclass(frozen=True)
 class AliasStep:
-    """An operator that nobody computes: its output is its first input's bytes under another shape.
+    """An operator that nobody computes: its output is an input's bytes, under another shape, type or scale.
 
     Parameters
     ----------

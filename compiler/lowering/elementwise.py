@@ -32,7 +32,7 @@ def add(node: Node, config: Config) -> Layer:
     HostReason
         The host has to compute it.
     """
-    if _has_number(node):
+    if unary.number_beside(node) is not None:
         return unary.with_number(node, config)
     tensors = _pair(node)
     expect_rounding(node, config, node.profile.elementwise_rounding)
@@ -67,7 +67,7 @@ def mul(node: Node, config: Config) -> Layer:
     HostReason
         The host has to compute it.
     """
-    if _has_number(node):
+    if unary.number_beside(node) is not None:
         return unary.with_number(node, config)
     requantization = mul_requantization(node)
     expect_rounding(node, config, requantization.rounding)
@@ -137,7 +137,7 @@ def maximum(node: Node, config: Config) -> Layer:
     HostReason
         The host has to compute it.
     """
-    if _has_number(node):
+    if unary.number_beside(node) is not None:
         return unary.with_number(node, config)
     tensors = _pair(node)
     first, second = (
@@ -164,7 +164,7 @@ def minimum(node: Node, config: Config) -> Layer:
     HostReason
         The host has to compute it.
     """
-    if _has_number(node):
+    if unary.number_beside(node) is not None:
         return unary.with_number(node, config)
     raise HostReason("the accumulators keep the greater value, not the lesser")
 
@@ -183,14 +183,6 @@ def total(node: Node, config: Config, multiplier: tuple[int, int]) -> Lines:
         zero_point=signed_zero_point(node, node.output),
         lower=minimum - offset,
         upper=maximum - offset,
-    )
-
-
-def _has_number(node: Node) -> bool:
-    """Whether one input is a constant number, and the other a tensor of the output's shape."""
-    sizes = [math.prod(node.input(i).shape) for i in range(2)]
-    return any(
-        node.input(i).constant and sizes[i] == 1 and sizes[1 - i] == math.prod(node.output.shape) for i in range(2)
     )
 
 

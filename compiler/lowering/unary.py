@@ -47,6 +47,38 @@ class _Lane:
         return result
 
 
+FUNCTIONS = ("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU")
+"""The operators that take one tensor."""
+
+PAIRS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM")
+"""Those that take two, of which one may be a number."""
+
+
+def unchanged(node: Node) -> int | None:
+    """The input whose bytes are the output's, by golden's arithmetic; None where none is."""
+    position = 0 if node.operator.kind in FUNCTIONS else number_beside(node)
+    if position is None:
+        return None
+    x = node.input(position)
+    if x.constant or any(tensor.dtype.name not in ("int8", "uint8") for tensor in (x, node.output)):
+        return None
+    tables = [_table(node, position)]
+    if math.prod(x.shape) % _VECTOR and node.operator.kind == "QUANTIZE":
+        tables.append(_table(node, position, apart=True))
+    return position if all(np.array_equal(table, _BYTES) for table in tables) else None
+
+
+def number_beside(node: Node) -> int | None:
+    """The input of an operator on pairs, of the output's shape, beside which the other is a constant number."""
+    if node.operator.kind not in PAIRS:
+        return None
+    sizes = [math.prod(node.input(i).shape) for i in range(2)]
+    for i in range(2):
+        if node.input(1 - i).constant and sizes[1 - i] == 1 and sizes[i] == math.prod(node.output.shape):
+            return i
+    return None
+
+
 def single(node: Node, config: Config) -> Layer:
     """QUANTIZE, RELU, RELU6 and RELU_N1_TO_1: a multiple, clamped.
 
@@ -75,7 +107,9 @@ def with_number(node: Node, config: Config) -> Layer:
     HostReason
         The host has to compute it.
     """
-    position = 1 if node.input(0).constant else 0
+    position = number_beside(node)
+    if position is None:
+        raise ValueError("neither input is a number")
     x, number = node.input(position), node.input(1 - position)
     expect_bytes(node, x)
     zero_point = signed_zero_point(node, x)

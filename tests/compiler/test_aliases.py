@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eightfold.compiler import AliasStep, HostStep, MachineStep, Program, compile
-from eightfold.compiler.aliases import is_alias, roots_of
-from eightfold.golden.graph import Operator, Tensor
+from eightfold.compiler.aliases import is_alias, roots_of, source_of
+from eightfold.golden.graph import Operator, Quantization, Tensor
 from eightfold.hw.config import Config
 from eightfold.sim import simulation
 
@@ -92,8 +93,35 @@ def test_a_constant_or_a_shape_computed_at_run_time_makes_no_alias() -> None:
     graph = builder.graph()
     convolution, plain = graph.operators
     weights = convolution.inputs[1]
-    assert is_alias(plain, graph)
-    assert not is_alias(convolution, graph)
-    assert not is_alias(Operator(2, "RESHAPE", (weights,), plain.outputs, {}), graph)
-    assert not is_alias(Operator(2, "RESHAPE", (builder.input, builder.input), plain.outputs, {}), graph)
-    assert roots_of(graph) == {plain.outputs[0]: convolution.outputs[0]}
+    assert source_of(plain, graph) == convolution.outputs[0]
+    assert source_of(convolution, graph) is None
+    assert source_of(Operator(2, "RESHAPE", (weights,), plain.outputs, {}), graph) is None
+    assert source_of(Operator(2, "RESHAPE", (builder.input, builder.input), plain.outputs, {}), graph) is None
+    roots = roots_of(graph)
+    assert roots == {plain.outputs[0]: convolution.outputs[0]}
+    assert is_alias(plain, roots)
+    assert not is_alias(convolution, roots)
+
+
+def test_an_operator_that_changes_what_bytes_stand_for_but_none_of_them_is_an_alias() -> None:
+    builder = Builder((1, 4, 4, 8), seed=6)
+    x = builder.tensors[builder.input].quantization
+    assert x is not None
+    two = builder.constant(np.array(100, np.int8), Quantization(np.array([0.02], np.float32), np.zeros(1, np.int64)))
+    doubled = builder.apply("MUL", (two, builder.input), (1, 4, 4, 8), {"fused_activation_function": "NONE"}).last
+    scale = Quantization(2 * x.scale, x.zero_point)
+    builder.tensors[doubled] = dataclasses.replace(builder.tensors[doubled], quantization=scale)
+    builder.convolution(8, (1, 1))
+    graph = builder.graph()
+    assert source_of(graph.operators[0], graph) == builder.input
+    program = compile(graph, Config.named("8x8"))
+    assert program.where(0) == "none"
+    result = simulation.run(program, builder.image(), "commands")
+    assert result.bit_exact
+    # A third is no byte's own.
+    builder.tensors[doubled] = dataclasses.replace(
+        builder.tensors[doubled], quantization=Quantization(3 * x.scale, x.zero_point)
+    )
+    graph = builder.graph()
+    assert source_of(graph.operators[0], graph) is None
+    assert compile(graph, Config.named("8x8")).where(0) == "array"
