@@ -48,7 +48,8 @@ def _summary(measurement: Measurement) -> Text:
         "and of the network's own value with all errors so far\n"
     )
     if measurement.settings.equalize:
-        text.append(f"{len(measurement.equalized)} pairs of layers equalized")
+        pairs = len(measurement.equalized)
+        text.append(f"{pairs} pair{'' if pairs == 1 else 's'} of layers equalized")
         if measurement.held:
             text.append(f"; {len(measurement.held)} left alone, as their activation acts on the data")
         text.append("\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ def samples_of(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]], source: str
     Raises
     ------
     ModelError
-        An array is missing, empty, of integers, of another shape than the network's input, or not finite; or the
-        arrays have different numbers of samples.
+        An array is missing, empty, of integers, of another shape than the network's input, or not finite; the arrays
+        have different numbers of samples; or there are labels that the network cannot give.
     """
     inputs = tuple(_input(tensor, _find(graph, tensor, arrays, source), source) for tensor in graph.inputs)
     if not inputs:
@@ -74,6 +75,12 @@ def samples_of(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]], source: str
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ModelError(
                 f"{source}: labels are {labels.dtype}{list(labels.shape)}; expected one integer per sample"
+            )
+        classes = prod(graph.outputs[0].shape)
+        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+            raise ModelError(
+                f"{source}: labels are {labels.min()} to {labels.max()}; expected 0 to {classes - 1}, "
+                f"as the network's first output has {classes} elements"
             )
         counts.add(len(labels))
     if len(counts) > 1:

@@ -118,7 +118,7 @@ def test_every_option_reaches_the_result(capsys: pytest.CaptureFixture[str]) -> 
     assert value["held"] == [1]
     text = quantize(capsys, *options)
     assert "plain dB" in text
-    assert "1 pairs of layers equalized; 1 left alone" in text
+    assert "1 pair of layers equalized; 1 left alone" in text
     assert "without corrections" in text
     value = json.loads(quantize(capsys, "--uint8", "--ranges", "mse", "--json", "-"))
     assert value["settings"]["scheme"] == {"dtype": "uint8", "per_channel": False, "symmetric": False}

@@ -52,6 +52,8 @@ def test_labels_come_along() -> None:
         (images(inputs=np.full((4, 9, 7, 3), np.nan)), "is not finite in sample 0"),
         (images(labels=np.zeros(3, int)), "arrays of 3 and 4 samples; expected equal numbers"),
         (images(labels=np.zeros((4, 10), int)), r"labels are int64[4, 10]; expected one integer per sample"),
+        (images(labels=np.arange(4) + 7), "labels are 7 to 10; expected 0 to 9, as the network's first output has 10"),
+        (images(labels=np.arange(4) - 1), "labels are -1 to 2; expected 0 to 9"),
         (images(labels=np.zeros(4)), r"labels are float64[4]; expected one integer per sample"),
     ],
 )

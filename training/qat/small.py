@@ -30,8 +30,8 @@ from .modules import Network
 WIDTH, RESOLUTION = 0.25, 64
 CALIBRATION_IMAGES = 100
 
-FLOAT = Regime(images=12_000, rate=1e-2, batch=16)
-QUANTIZED = Regime(images=3_000, rate=3e-4, batch=16)
+FLOAT = Regime(images=30_000, rate=1e-2)
+QUANTIZED = Regime(images=4_000, rate=5e-4)
 
 SCHEMES = {
     "int8-channel": INT8,
