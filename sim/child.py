@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -47,9 +48,10 @@ def test(entry: Path, folder: Path, plusargs: list[str]) -> bool:
     return bool(tests == 1 and failures == 0)
 
 
-def die_with_parent() -> None:
-    """Ends this process and its simulator when the other end of stdin is gone, however that came about."""
+def die_with_parent(folder: Path) -> None:
+    """Ends this process and its simulator when the other end of stdin is gone, and removes what it would have."""
     sys.stdin.buffer.read()
+    shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if action == "build":
         build(Path(entry), *map(json.loads, rest))
         return 0
-    threading.Thread(target=die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, args=(Path(rest[0]),), daemon=True).start()
     return 0 if test(Path(entry), Path(rest[0]), json.loads(rest[1])) else 1
 
 
