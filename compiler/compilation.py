@@ -14,6 +14,7 @@ from ..golden.numerics import Profile
 from ..hw.commands import COUNT_BITS, WORD_BITS
 from ..hw.config import Config
 from .aliases import is_alias, roots_of
+from .borders import absorb_borders
 from .choice import Choices
 from .emission import Place, Site, emit
 from .lowering import HostReason, lower
@@ -129,17 +130,20 @@ class Plan:
 def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
-    roots = roots_of(graph, profile)
+    roots = dict(roots_of(graph, profile))
     computed = [operator for operator in graph.operators if not is_alias(operator, roots)]
-    layers: dict[int, tuple[Layer, ...]] = {}
+    lowered: dict[int, Layer] = {}
     reasons: dict[int, str] = {}
     for operator in computed:
         try:
-            layer = _rooted(lower(operator, graph, config, profile), roots)
-            # Tensors between layers of one operator have negative numbers.
-            layers[operator.index] = gathered(layer, config, strips=-1 - operator.index)
+            lowered[operator.index] = _rooted(lower(operator, graph, config, profile), roots)
         except HostReason as reason:
             reasons[operator.index] = str(reason)
+    lowered, borders = absorb_borders(lowered, graph)
+    roots |= borders
+    computed = [operator for operator in computed if not is_alias(operator, roots)]
+    # Tensors between layers of one operator have negative numbers.
+    layers = {index: gathered(layer, config, strips=-1 - index) for index, layer in lowered.items()}
     dram = Dram()
     weights_at = {layer: dram.take(layer.packed_bytes(config)).offset for some in layers.values() for layer in some}
     weights = Region(0, dram.size)

@@ -98,7 +98,9 @@ class HostStep:
 
 @dataclass(frozen=True)
 class AliasStep:
-    """An operator that nobody computes: its output is an input's bytes, under another shape, type or scale.
+    """An operator that nobody computes: who reads its output reads an input's bytes.
+
+    They have another shape, type or scale there; or they lack a PAD's border, which convolutions add themselves.
 
     Parameters
     ----------
