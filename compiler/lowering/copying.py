@@ -39,6 +39,9 @@ def pad(node: Node, config: Config) -> Layer:
     widths = widths_of(node, node.constant(1))
     padded = [i for i, width in enumerate(widths) if any(width)] or [len(widths) - 1]
     first, last = padded[0], padded[-1]
+    if len(widths) == 4 and not any(widths[0]) and not any(widths[3]):
+        # As convolutions see images, which may add the border themselves.
+        first, last = 1, 2
     if last - first > 1:
         raise HostReason("other than two neighbouring dimensions are padded")
     inner = math.prod(x.shape[last + 1 :])
