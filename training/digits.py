@@ -21,8 +21,6 @@ from rich.console import Console
 from ..golden.graph import Graph
 from ..golden.writer import save
 from .evaluation import quantized_inputs
-from .folding import fold_batch_norm
-from .network import NetworkBuilder
 from .post_training import quantize_after_training
 from .samples import Samples
 
@@ -78,6 +76,8 @@ def train(digits: Digits, *, seed: int, epochs: int) -> Graph:
     import torch
     from torch import nn
 
+    from .qat.conversion import float_graph
+
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -98,7 +98,7 @@ def train(digits: Digits, *, seed: int, epochs: int) -> Graph:
             optimizer.step()
             schedule.step()
     model.eval()
-    return _float_graph(model)
+    return float_graph(model, (1, 8, 8), name="digits", softmax=True)
 
 
 def _torch_network() -> Any:
@@ -115,34 +115,6 @@ def _torch_network() -> Any:
         channels = layer.channels
     modules += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(2 * 2 * channels, 10)]
     return nn.Sequential(*modules)
-
-
-def _float_graph(model: Any) -> Graph:
-    from torch import nn
-
-    def array(tensor: Any) -> npt.NDArray[np.float32]:
-        return np.asarray(tensor.detach().numpy(), np.float32)
-
-    network = NetworkBuilder("digits", (1, 8, 8, 1))
-    convolutions = [m for m in model if isinstance(m, nn.Conv2d)]
-    norms = [m for m in model if isinstance(m, nn.BatchNorm2d)]
-    for layer, convolution, norm in zip(LAYERS, convolutions, norms, strict=True):
-        weights, bias = fold_batch_norm(
-            array(convolution.weight).transpose(0, 2, 3, 1),
-            None,
-            gamma=array(norm.weight),
-            beta=array(norm.bias),
-            mean=array(norm.running_mean),
-            variance=array(norm.running_var),
-            epsilon=norm.eps,
-        )
-        network.convolution(np.ascontiguousarray(weights), bias, stride=layer.stride, padding=layer.padding)
-    network.flatten()
-    # PyTorch flattens with the channels first, TensorFlow with the channels last.
-    dense = array(model[-1].weight).reshape(10, LAYERS[-1].channels, 2, 2).transpose(0, 2, 3, 1).reshape(10, -1)
-    network.dense(dense, array(model[-1].bias))
-    network.softmax()
-    return network.build()
 
 
 def samples(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Samples:

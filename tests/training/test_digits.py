@@ -67,6 +67,8 @@ def test_the_file_is_what_the_writer_writes(graph: Graph) -> None:
 
 def test_the_exported_graph_computes_what_the_trained_modules_compute() -> None:
     torch = pytest.importorskip("torch")
+    from eightfold.training.qat import float_graph
+
     torch.manual_seed(0)
     model = digits._torch_network()
     for module in model:
@@ -79,7 +81,7 @@ def test_the_exported_graph_computes_what_the_trained_modules_compute() -> None:
     x = torch.rand(5, 1, 8, 8)
     with torch.no_grad():
         expected = torch.softmax(model(x), dim=1).numpy()
-    exported = digits._float_graph(model)
+    exported = float_graph(model, (1, 8, 8), softmax=True)
     for image, row in zip(x.permute(0, 2, 3, 1).numpy(), expected, strict=True):
         np.testing.assert_allclose(run(exported, [image[None]]).outputs[0][0], row, rtol=1e-4, atol=1e-5)
 
