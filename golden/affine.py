@@ -234,9 +234,10 @@ def _ends(low: npt.ArrayLike, high: npt.ArrayLike) -> tuple[npt.NDArray[np.float
     low, high = np.broadcast_arrays(np.atleast_1d(np.asarray(low, np.float64)), np.asarray(high, np.float64))
     if low.ndim != 1:
         raise ValueError(f"the ends of the range have shape {low.shape}, expected numbers or vectors")
-    for a, b in zip(low, high, strict=True):
-        if not (np.isfinite(a) and np.isfinite(b) and a <= b):
-            raise ValueError(f"the range is [{a}, {b}], expected finite ends in ascending order")
+    bad = ~(np.isfinite(low) & np.isfinite(high) & (low <= high))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(f"the range is [{low[first]}, {high[first]}], expected finite ends in ascending order")
     return low, high
 
 

@@ -44,12 +44,12 @@ class Weighted(nn.Module):
     def forward(self, x: torch.Tensor, rounding: bool = True) -> torch.Tensor:
         """What the layer and its batch normalization give, without rounding if so asked."""
         weights, norm = self.module.weight, self.norm
-        if norm is None:
-            return self.linear(x, self.rounded(weights) if rounding else weights)
         if rounding:
-            factor = self.factor().reshape(-1, *[1] * (weights.ndim - 1))
-            weights = self.rounded(weights * factor) / factor
+            factor = None if norm is None else self.factor()
+            weights = rounded_weights(weights, factor, self.scheme, self.place)
         y = self.linear(x, weights)
+        if norm is None:
+            return y
         if not self.training or self.frozen:
             return nn.functional.batch_norm(
                 y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
@@ -59,9 +59,6 @@ class Weighted(nn.Module):
         return nn.functional.batch_norm(
             y, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, momentum, norm.eps
         )
-
-    def rounded(self, weights: torch.Tensor) -> torch.Tensor:
-        return rounded_weights(weights, self.scheme, self.place)
 
     def factor(self) -> torch.Tensor:
         """`f` of equation (1), `(output channels,)`, without a gradient: in float it cancels.

@@ -143,29 +143,51 @@ def _dense(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1) if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) else x
 
 
-def rounded_weights(weights: torch.Tensor, scheme: Scheme, place: str) -> torch.Tensor:
-    """Weights, output channels first, rounded to what integers will be able to say.
+def rounded_weights(weights: torch.Tensor, factor: torch.Tensor | None, scheme: Scheme, place: str) -> torch.Tensor:
+    """Weights, output channels first, rounded to what integers will be able to say of them times `factor`.
 
     A channel of zeros stays what it is: any scale will do.
+
+    Parameters
+    ----------
+    factor
+        What the integer network will have multiplied each output channel by, `(outputs,)`, not 0; None for 1. The
+        result is divided by it again.
 
     Raises
     ------
     ModelError
         They are not finite.
     """
-    values = weights.detach()
+    if factor is None:
+        factor = torch.ones(len(weights), dtype=weights.dtype)
+    rows = weights.detach().flatten(1)
+    low, high = (end * factor for end in torch.aminmax(rows, dim=1))
+    low, high = torch.minimum(low, high), torch.maximum(low, high)  # a factor may be negative
+    if not scheme.per_channel:
+        low, high = low.min(), high.max()
     try:
         if scheme.dtype == "uint8":
-            low, high = (float(v) for v in torch.aminmax(values))
-            q = affine.asymmetric(low, high, np.uint8, narrow=True)
-            scale, zero_point = float(q.scale[0]), int(q.zero_point[0])
-            return torch.fake_quantize_per_tensor_affine(weights, scale, zero_point, 1, 255)
-        if not scheme.per_channel:
-            q = affine.symmetric(float(values.abs().max()))
-            return torch.fake_quantize_per_tensor_affine(weights, float(q.scale[0]), 0, -127, 127)
-        q = affine.symmetric(values.flatten(1).abs().amax(dim=1).numpy())
+            q = affine.asymmetric(low.numpy(), high.numpy(), np.uint8, narrow=True)
+        else:
+            q = affine.symmetric(torch.maximum(-low, high).numpy())
     except ValueError as error:
         raise ModelError(f"{place}: its weights: {error}") from error
-    scales = torch.from_numpy(q.scale)
-    zeros = torch.zeros(len(scales), dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weights, scales, zeros, 0, -127, 127)
+    # The range is that of the weights, so that nothing lies outside but by the nudge of a zero point.
+    steps = (torch.from_numpy(q.scale) / factor).reshape(-1, *[1] * (weights.ndim - 1))
+    result: torch.Tensor = _Nearest.apply(weights, steps)
+    return result
+
+
+class _Nearest(torch.autograd.Function):
+    """Rounding to multiples of steps that broadcast; the identity in the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """Float, any shape."""
+        return (x / steps).round_().mul_(steps)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """As it comes."""
+        return gradient, None
