@@ -10,6 +10,7 @@ import pytest
 from eightfold.cli import main
 from eightfold.golden.reader import read
 from eightfold.training import schemes
+from eightfold.training.quantization import Scheme
 from eightfold.training.samples import samples_of
 
 from .networks import assert_equal_to_litert
@@ -43,3 +44,15 @@ def test_its_files_are_what_the_comparison_reads(
     text = capsys.readouterr().out
     assert "trained-int8-channel" in text
     assert "trained-uint8.tflite" in text
+
+
+@pytest.mark.parametrize("function", ["RELU", "RELU6"])
+def test_a_symmetric_range_does_not_let_negative_numbers_through_a_relu(function: str) -> None:
+    import torch
+
+    from eightfold.training.qat.ranges import Activation
+
+    activation = Activation("there", function=function, scheme=Scheme(symmetric=True))
+    x = torch.linspace(-8, 8, 101)
+    assert activation(x).min() == 0
+    assert activation(x).max() == pytest.approx(6 if function == "RELU6" else 8, abs=0.05)

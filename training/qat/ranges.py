@@ -57,8 +57,11 @@ class Activation(nn.Module):
         """Any shape; the same shape. Without rounding, the activation function alone."""
         if self.training:
             self.observe(x)
-        # The range has nothing below zero where the activation has not: rounding into it is also the activation.
-        return self.round(x) if rounding else activate(x, self.function)
+        if not rounding:
+            return activate(x, self.function)
+        # The range has nothing below zero where the activation has not: rounding into it is also the activation. A
+        # symmetric one has.
+        return self.round(activate(x, self.function) if self.scheme.symmetric else x)
 
     def round(self, x: torch.Tensor) -> torch.Tensor:
         """Rounds to the nearest number that the range's integers stand for."""
