@@ -64,6 +64,7 @@ TraceOption = Annotated[
     typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing."),
 ]
 
+_CONFIG = "16x16"
 _FILE_WIDTH = 120
 _FIGURES = (".png", ".svg", ".pdf")
 _TIMELESS = ("commands", "golden")
@@ -97,7 +98,7 @@ def run(
             "commands (no cycles) or golden."
         ),
     ] = "icarus",
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     json_file: JsonOption = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
@@ -252,7 +253,7 @@ def compare(
 @app.command("profile")
 def profile_command(
     model: ProgramArgument,
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     json_file: JsonOption = None,
@@ -275,7 +276,7 @@ def report(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.", show_default=False)],
     inputs: InputsOption = None,
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     backend: Annotated[
         str,
@@ -331,7 +332,7 @@ def report(
 def compile(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     listing: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the program as text; - is stdout.")
@@ -357,7 +358,7 @@ def export(
         typer.Argument(metavar="[MODEL.tflite]", help="What the test bench runs.", show_default="digits"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = ...,  # type: ignore[assignment]
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     inputs: InputsOption = None,
 ) -> None:
@@ -525,7 +526,7 @@ def schemes(
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
     images: Annotated[int, typer.Option(help="Test images to recognise.")] = 8,
-    config: ConfigOption = "16x16",
+    config: ConfigOption = _CONFIG,
 ) -> None:
     """Run the project's digits network on the RTL, on real test images."""
     from .demo import demonstrate
@@ -547,9 +548,14 @@ def _program(model: Path, config: str, profile: str) -> Program:
     from .compiler.compilation import compile as compile_graph
     from .compiler.program import Program
     from .golden.reader import read
+    from .hw.registers import configuration_hash
 
     if model.suffix == ".efp":
-        return Program.load(model)
+        program = Program.load(model)
+        # The default passes: nobody may have asked for it.
+        if config != _CONFIG and configuration_hash(_config(config)) != configuration_hash(program.config):
+            raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")
+        return program
     chosen = _profile(profile, "--profile")
     machine = _config(config)
     return compile_graph(read(model), machine, chosen)

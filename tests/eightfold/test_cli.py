@@ -107,6 +107,8 @@ def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "5 of 7 operators" in succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
     value = json.loads(succeed(capsys, "run", "d.efp", "--backend", "commands", "--json", "-"))
     assert (value["config"], value["bit_exact"]) == ("4x4", True)
+    problem = refuse(capsys, "run", "d.efp", "--config", "8x8", "--backend", "commands")
+    assert problem == "--config is '8x8'; d.efp was compiled for 4x4"
 
 
 def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:

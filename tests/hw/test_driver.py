@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -208,3 +209,12 @@ def test_the_driver_and_the_compiler_mean_the_same_format() -> None:
     assert f"#define HEADER_BYTES (MAGIC_BYTES + {len(header.HEADER)}u * 4u)" in text
     for name, record in (("STEP", header.STEP), ("SEGMENT", header.SEGMENT), ("TENSOR", header.TENSOR)):
         assert f"#define {name}_BYTES ({len(record)}u * 4u)" in text
+
+
+def test_the_documentation_s_example_compiles(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fpga.md").read_text()
+    (example,) = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "example.c").write_text(example)
+    build_driver(tmp_path)
+    board = ["-DEIGHTFOLD_BASE=0x80000000ul", "-DPOOL=0x40000000ul", "-DPOOL_BYTES=65536"]
+    call("gcc", *STRICT, *board, f"-I{DRIVER}", "-I.", "-c", "example.c", folder=tmp_path)
