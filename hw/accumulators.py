@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
@@ -82,15 +82,15 @@ class Accumulators(wiring.Component):
             m.d.sync += [register.eq(before) for register, before in zip(registers, [value, *registers], strict=False)]
             return registers
 
-        subtract, maximum = Signal(), Signal()
+        special, maximum = Signal(name="special"), Signal(name="maximum")
         m.d.comb += [
-            subtract.eq(~self.first & (self.combine == Combine.SUBTRACT)),
-            maximum.eq(~self.first & (self.combine == Combine.MAXIMUM)),
+            special.eq(~self.first & (self.combine != Combine.ADD)),
+            maximum.eq(self.combine == Combine.MAXIMUM),
         ]
         valid = stages(self.valid, 3, reset=True)
         through = stages(self.through, 3, reset=True)
         back, first, last = stages(self.back, 2), stages(self.first, 1), stages(self.last, 3)
-        subtract, maximum = stages(subtract, 2), stages(maximum, 2)
+        special, maximum = stages(special, 2), stages(maximum, 2)
         address = stages(self.address, 3)
         kept = Signal(32 * config.columns, reset_less=True)
         totals = Signal(32 * config.columns, reset_less=True)
@@ -102,45 +102,30 @@ class Accumulators(wiring.Component):
             write.data.eq(totals),
             write.en.eq(valid[2] & ~last[2]),
         ]
-        # With its complement in place of the total, one adder serves all: total - value = ~(~total + value).
-        complement = subtract[0] | maximum[0]
-        with m.If(valid[0]):
-            m.d.sync += kept.eq(Mux(first[0], 0, read.data ^ complement.replicate(len(kept))))
-        with m.If(valid[1]):
-            m.d.sync += totals.eq(
-                Cat(
-                    self._total(
-                        m,
-                        c,
-                        kept=kept.word_select(c, 32).as_signed(),
-                        value=Mux(back[1], self.results.word_select(c, 32).as_signed(), self._sum(self.sums, c)),
-                        subtract=subtract[1],
-                        maximum=maximum[1],
-                    )
-                    for c in range(config.columns)
-                )
-            )
         with m.If(through[1]):
             m.d.sync += passed.eq(self.sums)
-        leaving = Signal(data.ArrayLayout(signed(32), config.columns))
-        m.d.comb += leaving.as_value().eq(totals)
-        with m.If(through[2]):
-            m.d.comb += [leaving[c].eq(self._sum(passed, c)) for c in range(config.columns)]
-        m.d.comb += self.totals.eq(leaving)
+        m.d.comb += self.totals.eq(Mux(through[2], self._widened(passed), totals))
+
+        # With its complement in place of the total, one adder serves all: total - value = ~(~total + value).
+        values = Signal(32 * config.columns)
+        m.d.comb += values.eq(Mux(back[1], self.results, self._widened(self.sums)))
+        with m.If(valid[0]):
+            m.d.sync += kept.eq(Mux(first[0], 0, Mux(special[0], ~read.data, read.data)))
+        added = [Signal(signed(33), name=f"added_{c}") for c in range(config.columns)]
+        m.d.comb += [
+            total.eq(kept.word_select(c, 32).as_signed() + values.word_select(c, 32).as_signed())
+            for c, total in enumerate(added)
+        ]
+        # The value is the smaller one where its difference is not negative, so that the complement of that is.
+        keeps = Cat((total[-1] & special[1]).replicate(32) for total in added)
+        larger = (keeps & ~kept) | (~keeps & values)
+        together = Cat(total[:32] for total in added)
+        with m.If(valid[1]):
+            m.d.sync += totals.eq(Mux(special[1], Mux(maximum[1], larger, ~together), together))
         return m
 
-    def _sum(self, sums: Value, c: int) -> Value:
-        return sums[self._config.sum_bits * c : self._config.sum_bits * (c + 1)].as_signed()
-
-    def _total(self, m: Module, c: int, *, kept: Value, value: Value, subtract: Value, maximum: Value) -> Signal:
-        """A column's new total."""
-        meeting = Signal(signed(32), name=f"value_{c}")
-        added = Signal(signed(33), name=f"added_{c}")
-        total = Signal(32, name=f"total_{c}")
-        m.d.comb += [meeting.eq(value), added.eq(kept + meeting), total.eq(added)]
-        with m.If(maximum):
-            # The value exceeds the total where total - value is negative, and its complement therefore is not.
-            m.d.comb += total.eq(Mux(added[-1], ~kept, meeting))
-        with m.Elif(subtract):
-            m.d.comb += total.eq(~added)
-        return total
+    def _widened(self, sums: Value) -> Value:
+        """Signed sums as 32-bit numbers."""
+        bits = self._config.sum_bits
+        columns = (sums[bits * c : bits * (c + 1)] for c in range(self._config.columns))
+        return Cat(Cat(column, column[-1].replicate(32 - bits)) for column in columns)

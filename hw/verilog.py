@@ -25,6 +25,7 @@ _WIRE = re.compile(rf"^  wire (?:\[\d+:0\] )?({_NAME})\s*;\n", re.M)
 _REGISTER = re.compile(rf"^  always @\(posedge clk\)\n    ({_NAME})\s*<= (.*);\n", re.M)
 _MEMORY = re.compile(rf"^  reg \[(\d+):0\] ({_NAME}) ?\[(\d+):0\];\n", re.M)
 _EMPTY = re.compile(r"^  cell \$meminit_v2 \S+\n(?:    .*\n)*?    connect \\DATA \{ +\}\n(?:    .*\n)*?  end\n", re.M)
+_REPEATED = re.compile(r"(?<=[{,] )([^\s,{}]+ ?)(?:, \1){2,}(?= ?[,}])")
 _CHOICE = re.compile(rf"({_NAME})\s*\? (.*) : (.*)")
 
 
@@ -53,7 +54,9 @@ def convert(component: Any, *, name: str) -> str:
     # Multiplexers become functions, and Icarus takes a function whose name begins with $ for one of its own.
     verilog = re.sub(r"\\\$procmux\$(\w+) ", r"procmux_\1 ", verilog)
     verilog = _MEMORY.sub(_clear, verilog)
-    return "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
+    verilog = "".join(_gather_registers(module) for module in re.split(r"(?=^module )", verilog, flags=re.M))
+    # A sign's extension is a bit many times over, each of which Icarus would select for itself.
+    return _REPEATED.sub(lambda match: f"{{{match[0].count(',') + 1}{{{match[1]}}}}}", verilog)
 
 
 @contextmanager
