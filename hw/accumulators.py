@@ -117,7 +117,7 @@ class Accumulators(wiring.Component):
             for c, total in enumerate(added)
         ]
         # The value is the smaller one where its difference is not negative, so that the complement of that is.
-        keeps = Cat((total[-1] & special[1]).replicate(32) for total in added)
+        keeps = Cat(total[-1].replicate(32) for total in added)
         larger = (keeps & ~kept) | (~keeps & values)
         together = Cat(total[:32] for total in added)
         with m.If(valid[1]):

@@ -26,6 +26,8 @@ _REGISTER = re.compile(rf"^  always @\(posedge clk\)\n    ({_NAME})\s*<= (.*);\n
 _MEMORY = re.compile(rf"^  reg \[(\d+):0\] ({_NAME}) ?\[(\d+):0\];\n", re.M)
 _EMPTY = re.compile(r"^  cell \$meminit_v2 \S+\n(?:    .*\n)*?    connect \\DATA \{ +\}\n(?:    .*\n)*?  end\n", re.M)
 _REPEATED = re.compile(r"(?<=[{,] )([^\s,{}]+ ?)(?:, \1){2,}(?= ?[,}])")
+_BITWISE = re.compile(rf"(?:{_NAME}|\d+'[hd]\w+|\[\d+(?::\d+)?\]|[\s~&|^?:{{}},])+")
+_OPERAND = re.compile(rf"({_NAME})(?!\s*\[)")
 _CHOICE = re.compile(rf"({_NAME})\s*\? (.*) : (.*)")
 
 
@@ -155,7 +157,26 @@ def _gather_registers(module: str) -> str:
                 value = yes
             else:
                 break
-        return _Update(tuple(conditions), register, value)
+        return _Update(tuple(conditions), register, inlined(value, widths.get(register)))
+
+    def inlined(value: str, width: str | None) -> str:
+        """The value with the wires that only it uses written out, so that they are evaluated when it is.
+
+        It leaves all that has a sign or another width, on which an operator's operands depend in Verilog.
+        """
+        value += " "  # with which an escaped name ends
+        if not _BITWISE.fullmatch(value):
+            return value
+
+        def operand(match: re.Match[str]) -> str:
+            wire = match[1].strip()
+            if mentions[wire] != 3 or widths.get(wire) != width or not _BITWISE.fullmatch(wires.get(wire, "+") + " "):
+                return match[0]
+            absorbed.add(wire)
+            return f"({inlined(wires[wire], width)})"
+
+        parts = re.split(r"(\{[^{}]*\})", value)  # a concatenation's parts have widths of their own
+        return "".join(part if part.startswith("{") else _OPERAND.sub(operand, part) for part in parts)
 
     updates = [update(name.strip(), value.strip()) for name, value in _REGISTER.findall(module)]
     if not updates:
