@@ -12,6 +12,7 @@ from .compiler.compilation import compile
 from .compiler.program import Program
 from .compiler.storage import to_bytes
 from .demo import MODELS
+from .golden.numerics import Profile
 from .golden.reader import read
 from .hw.config import Config
 from .hw.export import export as verilog
@@ -20,10 +21,11 @@ from .sim.standalone import standalone_files
 
 
 def example(config: Config) -> tuple[Program, list[npt.ArrayLike]]:
-    """The digits network, and an image."""
+    """The digits network with arithmetic that the machine has, and an image."""
+    profile = next(profile for profile in Profile if profile.convolution_rounding is config.rounding)
     with np.load(MODELS / "digits.npz") as file:
         image = file["images"][:1]
-    return compile(read(MODELS / "digits.tflite"), config), [image]
+    return compile(read(MODELS / "digits.tflite"), config, profile), [image]
 
 
 def export_files(program: Program, inputs: Sequence[npt.ArrayLike]) -> Mapping[str, bytes]:

@@ -8,19 +8,23 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eightfold.compiler import compile
+from eightfold.compiler.program import MachineStep
 from eightfold.exporting import example, export_files
 from eightfold.files import MANIFEST, OutputError, write_folder
+from eightfold.golden.numerics import Rounding
 from eightfold.golden.reader import read
-from eightfold.hw.config import Config
+from eightfold.hw.config import FIXED_POINT, Config
 from eightfold.hw.export import LINT
 from eightfold.hw.integration import ports
 from eightfold.inputs import random_input
+from eightfold.sim.standalone import standalone_files
 
 from ..conftest import shared_models
 
@@ -57,15 +61,20 @@ def test_the_bench_passes_without_python(tmp_path: Path, name: str) -> None:
     assert done.stderr == ""
 
 
-@needs_icarus
-def test_a_network_with_steps_of_the_host_passes(tmp_path: Path) -> None:
-    program = compile(read(shared_models() / "pretrainedResnet_quant.tflite"), Config.named("16x16"))
-    part = export_files(program, [random_input(program.graph, 0, "random:1")])
-    assert sum(name.startswith("network/before_") for name in part) > 0
-    # The simulation would take minutes; what is in the files is what the shorter one checks too.
-    steps = part["network/steps.hex"].decode().splitlines()
-    assert len(steps) == sum(name.startswith("network/after_") for name in part)
-    assert all(b"x" not in part[name] for name in part if name.startswith("network/before_"))
+def test_what_the_host_computes_is_in_memory_before_the_next_run() -> None:
+    program = compile(read(shared_models() / "vad_streaming.tflite"), Config.named("16x16"))
+    files = dict(standalone_files(program, [random_input(program.graph, 0, "random:1")]))
+    runs = len(files["steps.hex"].splitlines())
+    assert runs == sum(isinstance(step, MachineStep) for step in program.steps) > 1
+    for number in range(runs):
+        assert "x" not in files[f"before_{number}.hex"]
+        assert files[f"after_{number}.hex"].startswith("@")
+
+
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+def test_the_example_runs_on_any_machine(rounding: Rounding) -> None:
+    program, _ = example(replace(Config.named("4x4"), rounding=rounding))
+    assert program.machine_operators
 
 
 @needs_icarus
@@ -236,3 +245,8 @@ def test_an_interrupt_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.
         write_folder(out, {"a": b"9"})
     assert tree(out) == before
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_the_documentation_lists_every_parameter() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fpga.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [field.name for field in fields(Config)]
