@@ -4,6 +4,7 @@ from .compilation import compile
 from .program import (
     AliasStep,
     CompileError,
+    Fusion,
     HostStep,
     MachineStep,
     MemoryMap,
@@ -18,6 +19,7 @@ from .program import (
 __all__ = [
     "AliasStep",
     "CompileError",
+    "Fusion",
     "HostStep",
     "MachineStep",
     "MemoryMap",

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from itertools import product
 
 from ..hw.config import Config
+from .chains import Chain, ChainSite, ChainTiling, candidates, emit_chain
 from .emission import Site, emit
 from .program import CompileError
 from .schedule import Schedule
@@ -27,6 +28,7 @@ class Choices:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._made: dict[Hashable, Tiling] = {}
+        self._chains: dict[Hashable, ChainTiling] = {}
 
     def choose(self, layer: Layer, site: Site) -> Tiling:
         """The best of the candidate tilings."""
@@ -35,16 +37,39 @@ class Choices:
             self._made[key] = _choose(layer, self._config, site)
         return self._made[key]
 
+    def choose_chain(self, chain: Chain, site: ChainSite) -> ChainTiling:
+        """The best of the candidate tilings of a chain."""
+        key = (chain.shape, site.key)
+        if key not in self._chains:
+            self._chains[key] = _choose_chain(chain, self._config, site)
+        return self._chains[key]
+
+
+def cost_of(schedule: Schedule) -> float:
+    """What is to be small."""
+    return schedule.cycles + HIDDEN_BEAT * schedule.beats
+
+
+def _choose_chain(chain: Chain, config: Config, site: ChainSite) -> ChainTiling:
+    best, best_cost = None, math.inf
+    for tiling in candidates(chain, config, site):
+        schedule = Schedule(config)
+        emit_chain(schedule, chain, tiling, site.copy(), WeightBuffer(config))
+        if best is None or cost_of(schedule) < best_cost:
+            best, best_cost = tiling, cost_of(schedule)
+    if best is None:
+        raise CompileError(f"operators up to {chain.operator} have no room for strips")
+    return best
+
 
 def _choose(layer: Layer, config: Config, site: Site) -> Tiling:
-    candidates = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
-    best, best_cost, trials = candidates[0], math.inf, 0
-    for tiling in candidates if len(candidates) > 1 else ():
+    some = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
+    best, best_cost, trials = some[0], math.inf, 0
+    for tiling in some if len(some) > 1 else ():
         schedule = Schedule(config)
         emit(schedule, layer, tiling, site.copy(), WeightBuffer(config))
-        cost = schedule.cycles + HIDDEN_BEAT * schedule.beats
-        if cost < best_cost:
-            best, best_cost = tiling, cost
+        if cost_of(schedule) < best_cost:
+            best, best_cost = tiling, cost_of(schedule)
         trials += schedule.issued
         if trials > TRIALS:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -11,16 +11,13 @@ import numpy as np
 from ..golden.graph import Graph
 from ..golden.kernels import check_supported
 from ..golden.numerics import Profile
-from ..hw.commands import COUNT_BITS, WORD_BITS
+from ..hw.commands import WORD_BITS
 from ..hw.config import Config
 from .aliases import is_alias, roots_of
 from .borders import absorb_borders
-from .choice import Choices
-from .emission import Place, Site, emit
 from .lowering import HostReason, lower
 from .packing import pack
 from .patches import gathered
-from .placement import place, uses_of
 from .program import (
     AliasStep,
     CompileError,
@@ -29,38 +26,13 @@ from .program import (
     MemoryMap,
     Program,
     Region,
-    Resident,
     Step,
-    TensorRegion,
 )
-from .schedule import Schedule, Window
-from .units import WeightBuffer
+from .streams import Dram, machine_step
 from .work import Layer
 
-ALIGNMENT = 64
-"""Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
 
-
-@dataclass
-class Dram:
-    """Hands out DRAM, from offset 0 on."""
-
-    size: int = 0
-    tensors: dict[int, TensorRegion] = field(default_factory=dict)
-
-    def take(self, size: int) -> Region:
-        region = Region(self.size, size)
-        self.size += -(-size // ALIGNMENT) * ALIGNMENT
-        return region
-
-    def tensor(self, index: int, size: int) -> int:
-        """The offset of a tensor, which takes its place when it is first asked for."""
-        if index not in self.tensors:
-            self.tensors[index] = TensorRegion(self.take(size).offset, size, index)
-        return self.tensors[index].offset
-
-
-def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Program:
+def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fuse: bool = True) -> Program:
     """Compiles a network for a machine.
 
     Neighbouring operators that the machine computes become one command stream; the host computes the others. Operators
@@ -74,6 +46,9 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
         The machine.
     profile
         Whose arithmetic to follow. Operators whose rounding the machine does not have stay with the host.
+    fuse
+        Whether layers may be computed together, strip by strip, where a tensor between them does not fit the scratchpad
+        and that saves time.
 
     Raises
     ------
@@ -82,7 +57,7 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM) -> Pr
     ModelError
         The network is not supported, or inconsistent.
     """
-    plan = make_plan(graph, config, profile)
+    plan = make_plan(graph, config, profile, fuse=fuse)
     dram = plan.dram
     weights = np.zeros(plan.weights.size, np.uint8)
     for layer, offset in plan.weights_at.items():
@@ -127,7 +102,7 @@ class Plan:
     dram: Dram
 
 
-def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
+def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = True) -> Plan:
     """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
     roots = dict(roots_of(graph, profile))
@@ -151,9 +126,10 @@ def make_plan(graph: Graph, config: Config, profile: Profile) -> Plan:
     for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
         if on_machine:
+            chain = [layer for operator in operators for layer in layers[operator]]
             try:
-                chain = [layer for operator in operators for layer in layers[operator]]
-                steps.append(_machine_step(graph, config, chain, roots, weights_at, dram))
+                leaving = _leaving(graph, operators, roots)
+                steps.append(machine_step(chain, leaving, config, weights_at, dram, fuse=fuse))
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
@@ -194,66 +170,10 @@ def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:
         yield step
 
 
-def _machine_step(
-    graph: Graph,
-    config: Config,
-    layers: Sequence[Layer],
-    roots: Mapping[int, int],
-    weights_at: Mapping[Layer, int],
-    dram: Dram,
-) -> MachineStep:
-    """The command stream for neighbouring operators."""
-    uses = uses_of(layers, _leaving(graph, layers, roots))
-    weights = [layer.packed_bytes(config) for layer in layers]
-    placement = place(layers, uses, weights, config)
-    places = {}
-    for use in uses:
-        whole = use.tensor in placement.addresses
-        in_dram = not use.produced or use.leaves or not whole
-        offset = dram.tensor(use.tensor, use.size) if in_dram else None
-        window = None
-        if whole:
-            ready = use.size if use.produced else 0
-            window = Window(placement.addresses[use.tensor], 0, use.size, offset, ready)
-        places[use.tensor] = Place(offset, window, use.produced and in_dram)
-
-    schedule = Schedule(config)
-    weight_buffer = WeightBuffer(config)
-    choices = Choices(config)
-    complete = {}
-    for layer, workspace in zip(layers, placement.workspaces, strict=True):
-        sources = tuple(places[tensor] for tensor in layer.sources)
-        site = Site(sources, places[layer.destination], workspace, weights_at[layer])
-        schedule.operator = layer.operator
-        emit(schedule, layer, choices.choose(layer, site), site, weight_buffer)
-        complete[layer.destination] = schedule.executes
-    scheduled = schedule.commands()
-    if len(scheduled) >= 1 << COUNT_BITS:
-        raise CompileError(
-            f"operators {layers[0].operator} to {layers[-1].operator} take {len(scheduled)} commands; "
-            f"the machine counts fewer than {1 << COUNT_BITS}"
-        )
-    return MachineStep(
-        operators=tuple(dict.fromkeys(layer.operator for layer in layers)),
-        commands=tuple(s.command for s in scheduled),
-        command_layers=tuple(s.operator for s in scheduled),
-        notes=tuple(s.note for s in scheduled),
-        inputs=tuple(use.tensor for use in uses if not use.produced),
-        outputs=tuple(use.tensor for use in uses if places[use.tensor].stored),
-        residents=tuple(
-            Resident(use.tensor, placement.addresses[use.tensor], use.size, complete.get(use.tensor, 0))
-            for use in uses
-            if use.tensor in placement.addresses and not use.internal
-        ),
-        stream=Region(0, 0),
-    )
-
-
-def _leaving(graph: Graph, layers: Sequence[Layer], roots: Mapping[int, int]) -> set[int]:
+def _leaving(graph: Graph, operators: Sequence[int], roots: Mapping[int, int]) -> set[int]:
     """The tensors that something outside a stream needs: another operator, or whoever runs the network."""
-    inside = {layer.operator for layer in layers}
     leaving = set(graph.main.outputs)
     for operator in graph.operators:
-        if operator.index not in inside and not is_alias(operator, roots):
+        if operator.index not in operators and not is_alias(operator, roots):
             leaving.update(operator.inputs)
     return {roots.get(tensor, tensor) for tensor in leaving}

@@ -87,16 +87,29 @@ def emit(schedule: Schedule, layer: Layer, tiling: Tiling, site: Site, weight_bu
         for tile, chunks, complete in _order(layer, groups[::-1] if number % 2 else groups, first, last, tiling):
             for position, window in enumerate(reads):
                 schedule.fill(window, layer.reads(position, tile.top, tile.bottom)[1])
-            image, top = divmod(tile.top, layer.rows)
-            # What goes on with sums must do so before other sums take their place.
-            for part in chunks[0].work.parts(image, top, top + tile.bottom - tile.top, schedule.config):
-                for chunk in chunks:
-                    address = weight_buffer.require(schedule, site.weights, chunk, _describe(chunk))
-                    _execute(
-                        schedule, layer, tile, part, chunk, [window.base for window in reads], writes.base, address
-                    )
+            run_tile(schedule, layer, tile, chunks, reads, writes, weight_buffer, site.weights)
             if site.destination.stored and complete:
-                _store(schedule, layer, tile, writes)
+                store_tile(schedule, layer, tile, writes)
+
+
+def run_tile(
+    schedule: Schedule,
+    layer: Layer,
+    tile: Tile,
+    chunks: Sequence[Chunk],
+    reads: Sequence[Window],
+    writes: Window,
+    weight_buffer: WeightBuffer,
+    weights: int,
+) -> None:
+    """Computes a tile with some of the layer's weights, which lie at `weights` in DRAM."""
+    image, top = divmod(tile.top, layer.rows)
+    sources = [window.base for window in reads]
+    # What goes on with sums must do so before other sums take their place.
+    for part in chunks[0].work.parts(image, top, top + tile.bottom - tile.top, schedule.config):
+        for chunk in chunks:
+            address = weight_buffer.require(schedule, weights, chunk, _describe(chunk))
+            _execute(schedule, layer, tile, part, chunk, sources, writes.base, address)
 
 
 def _order(
@@ -184,7 +197,7 @@ def _execute(
     schedule.execute(fields, accesses, f"{note}, {_describe(chunk)}")
 
 
-def _store(schedule: Schedule, layer: Layer, tile: Tile, window: Window) -> None:
+def store_tile(schedule: Schedule, layer: Layer, tile: Tile, window: Window) -> None:
     """Stores a finished tile, whose bytes are contiguous."""
     start, stop = layer.span(tile.top, tile.bottom)
     if window.dram is None:

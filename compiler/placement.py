@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..hw.config import Config
 from .allocator import Lifetime, allocate, gap
+from .chains import Chain
 from .program import CompileError
 from .tiling import strip_bytes
 from .work import Layer
@@ -61,7 +62,7 @@ class Placement:
     workspaces: Sequence[tuple[int, int]]
 
 
-def uses_of(layers: Sequence[Layer], leaving: Iterable[int]) -> list[Use]:
+def uses_of(layers: Sequence[Layer | Chain], leaving: Iterable[int]) -> list[Use]:
     """The tensors of a stream; `leaving` are those that something outside needs."""
     leaving = set(leaving)
     sizes: dict[int, int] = {}
@@ -77,7 +78,7 @@ def uses_of(layers: Sequence[Layer], leaving: Iterable[int]) -> list[Use]:
     ]
 
 
-def place(layers: Sequence[Layer], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
+def place(layers: Sequence[Layer | Chain], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
     """Decides what stays in the scratchpad.
 
     At first everything does. While that does not fit, of the tensors in the way the one that costs least has to pass
@@ -106,7 +107,7 @@ def place(layers: Sequence[Layer], uses: Sequence[Use], weights: Sequence[int], 
         candidates = [use for use in whole.values() if use.first <= obstacle <= use.last and not use.internal]
         if not candidates:
             layer = layers[obstacle]
-            need = strip_bytes(layer, 1, config)
+            need = _least_bytes(layer, config)
             raise CompileError(
                 f"operator {layer.operator}: the rows of input and output that one output row takes need {need} bytes "
                 f"of scratchpad; there are {config.scratchpad_bytes}"
@@ -120,7 +121,7 @@ def place(layers: Sequence[Layer], uses: Sequence[Use], weights: Sequence[int], 
     return placement
 
 
-def _try(layers: Sequence[Layer], whole: Iterable[Use], config: Config) -> tuple[Placement | None, int]:
+def _try(layers: Sequence[Layer | Chain], whole: Iterable[Use], config: Config) -> tuple[Placement | None, int]:
     """A placement with these tensors whole; or None, and the layer where it fails."""
     whole = list(whole)
     capacity = config.scratchpad_bytes
@@ -135,13 +136,18 @@ def _try(layers: Sequence[Layer], whole: Iterable[Use], config: Config) -> tuple
         live = [use for use in whole if use.first <= position <= use.last]
         start, stop = gap(((addresses[use.tensor], addresses[use.tensor] + use.size) for use in live), capacity)
         tensors = {use.tensor for use in live}
-        if strip_bytes(layer, 1, config, tensors) > stop - start:
+        if _least_bytes(layer, config, tensors) > stop - start:
             return None, position
         workspaces.append((start, stop))
     return Placement({use.tensor: addresses[use.tensor] for use in whole}, workspaces), -1
 
 
-def _cost(use: Use, layers: Sequence[Layer], weights: Sequence[int], config: Config) -> int:
+def _least_bytes(layer: Layer | Chain, config: Config, whole: Collection[int] = ()) -> int:
+    """What strips of one row need."""
+    return layer.bytes(1, config, whole) if isinstance(layer, Chain) else strip_bytes(layer, 1, config, whole)
+
+
+def _cost(use: Use, layers: Sequence[Layer | Chain], weights: Sequence[int], config: Config) -> int:
     """Further bytes of DRAM traffic if a tensor is not whole in the scratchpad."""
     # It would be stored and loaded anyway as far as it comes from or goes to the outside.
     cost = use.size * (use.consumers - (not use.produced) + (use.produced and not use.leaves))

@@ -61,7 +61,7 @@ class MemoryMap:
 
 @dataclass(frozen=True)
 class Resident:
-    """A tensor that lies whole in the scratchpad.
+    """A tensor that lies whole in the scratchpad; or some of one that passes through it in strips.
 
     Parameters
     ----------
@@ -72,12 +72,15 @@ class Resident:
     complete_after
         When so many execute commands of the step have completed, all of it is there; nothing of it has been overwritten
         yet, unless it is also among the step's outputs. 0 for a tensor that is loaded.
+    start
+        The first of the tensor's bytes.
     """
 
     tensor: int
     address: int
     size: int
     complete_after: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,22 @@ class AliasStep:
     tensor: int
 
 
+@dataclass(frozen=True)
+class Fusion:
+    """Operators that are computed together, strip by strip.
+
+    Parameters
+    ----------
+    operators
+        Their indices, in order.
+    tensors
+        What they pass on to each other, and what is never whole in memory.
+    """
+
+    operators: tuple[int, ...]
+    tensors: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class MachineStep:
     """Operators that one command stream computes.
@@ -133,9 +152,13 @@ class MachineStep:
     outputs
         Tensors that are in DRAM after; likewise.
     residents
-        Tensors that lie in the scratchpad for a while.
+        Tensors that lie in the scratchpad for a while, and strips of those that fused operators pass on.
     stream
         Where the encoded stream lies in DRAM.
+    fusions
+        Which of its operators are computed together.
+    saved_bytes
+        By how many bytes these make all loads and stores shorter.
     """
 
     operators: tuple[int, ...]
@@ -146,6 +169,8 @@ class MachineStep:
     outputs: tuple[int, ...]
     residents: tuple[Resident, ...]
     stream: Region
+    fusions: tuple[Fusion, ...] = ()
+    saved_bytes: int = 0
 
 
 Where = Literal["array", "host", "none"]
@@ -211,6 +236,16 @@ class Program:
     def aliases(self) -> frozenset[int]:
         """The operators that nobody computes."""
         return frozenset(step.operator for step in self.steps if isinstance(step, AliasStep))
+
+    @property
+    def fusions(self) -> tuple[Fusion, ...]:
+        """Which operators are computed together."""
+        return tuple(fusion for step in self.steps if isinstance(step, MachineStep) for fusion in step.fusions)
+
+    @property
+    def saved_bytes(self) -> int:
+        """By how many bytes that makes all loads and stores shorter."""
+        return sum(step.saved_bytes for step in self.steps if isinstance(step, MachineStep))
 
     def where(self, operator: int) -> Where:
         """What computes an operator."""
@@ -307,7 +342,17 @@ def _listing(program: Program) -> list[str]:
         lines.append(f"  stream {step.stream.offset:#010x}, {step.stream.size} bytes, {len(step.commands)} commands")
         lines += [f"  reads  {tensor(t)}" for t in step.inputs]
         lines += [f"  writes {tensor(t)}" for t in step.outputs]
-        lines += [f"  scratchpad {r.address:#08x} {r.size:>9}  {tensor(r.tensor)}" for r in step.residents]
+        strips = {t for fusion in step.fusions for t in fusion.tensors}
+        for fusion in step.fusions:
+            lines.append(f"  fused  operators {', '.join(map(str, fusion.operators))}")
+            lines += [f"    never whole  {tensor(t)}" for t in fusion.tensors]
+        if step.fusions:
+            lines.append(f"  fusion saves {step.saved_bytes} bytes of loads and stores")
+        lines += [
+            f"  scratchpad {r.address:#08x} {r.size:>9}  {tensor(r.tensor)}"
+            for r in step.residents
+            if r.tensor not in strips
+        ]
         lines += _disassembly(step, graph)
     return lines
 

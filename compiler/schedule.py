@@ -55,6 +55,11 @@ class Schedule:
         self._bytes = 0
 
     @property
+    def bytes(self) -> int:
+        """Bytes of all loads and stores so far."""
+        return self._bytes
+
+    @property
     def beats(self) -> int:
         """Beats on the bus, if no transfer had edges."""
         return self._bytes // self.config.bus_bytes

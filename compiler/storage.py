@@ -22,7 +22,7 @@ from ..golden.numerics import Profile, Rounding
 from ..hw.commands import decode
 from ..hw.config import Config
 from .header import HeaderError, finish, lay_out, rest_of
-from .program import AliasStep, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .program import AliasStep, Fusion, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
 
 Array = npt.NDArray[Any]
 
@@ -196,6 +196,8 @@ def _step_out(step: Step, stream: int) -> dict[str, Any]:
             "outputs": step.outputs,
             "residents": [dataclasses.asdict(resident) for resident in step.residents],
             "stream": dataclasses.asdict(step.stream),
+            "fusions": [dataclasses.asdict(fusion) for fusion in step.fusions],
+            "saved_bytes": step.saved_bytes,
         }
     }
 
@@ -219,6 +221,8 @@ def _step_in(item: Mapping[str, Any], data: memoryview) -> Step:
         outputs=integers(fields["outputs"]),
         residents=tuple(Resident(**resident) for resident in fields["residents"]),
         stream=Region(**fields["stream"]),
+        fusions=tuple(Fusion(integers(f["operators"]), integers(f["tensors"])) for f in fields["fusions"]),
+        saved_bytes=int(fields["saved_bytes"]),
     )
 
 

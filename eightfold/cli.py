@@ -56,6 +56,10 @@ ConfigOption = Annotated[
 ProfileOption = Annotated[
     str, typer.Option("--profile", help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.")
 ]
+FuseOption = Annotated[
+    bool,
+    typer.Option("--fuse/--no-fuse", help="Compute layers together, strip by strip, where that saves time."),
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON; - is stdout.")
 ]
@@ -100,6 +104,7 @@ def run(
     ] = "icarus",
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
+    fuse: FuseOption = True,
     json_file: JsonOption = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
@@ -151,7 +156,7 @@ def run(
     for option, value in refused.items():
         if value is not None:
             raise UsageError(f"{option} is {str(value)!r}; it goes {'not ' if sharded else 'only '}with --sharded")
-    program, values = _task(model, config, profile, inputs or [], layers)
+    program, values = _task(model, config, profile, inputs or [], layers, fuse=fuse)
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
         dump_part = stack.enter_context(replacing(dump)) if dump else None
@@ -255,6 +260,7 @@ def profile_command(
     model: ProgramArgument,
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
+    fuse: FuseOption = True,
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     json_file: JsonOption = None,
     trace: TraceOption = None,
@@ -263,7 +269,7 @@ def profile_command(
     from .reports.profile import profile_report
     from .sim.model import profile as model_cycles
 
-    program = _program(model, config, profile)
+    program = _program(model, config, profile, fuse=fuse)
     cycles = model_cycles(program, latency)
     if trace is not None:
         with replacing(trace) as part:
@@ -334,12 +340,13 @@ def compile(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
+    fuse: FuseOption = True,
     listing: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the program as text; - is stdout.")
     ] = None,
 ) -> None:
     """Compile a network for a machine: commands, packed weights, memory layout."""
-    program = _program(model, config, profile)
+    program = _program(model, config, profile, fuse=fuse)
     if out is not None:
         with replacing(out) as part:
             program.save(part)
@@ -544,7 +551,7 @@ def demo(
     typer.echo(f"{target / 'demo.json'} holds all figures, {target / 'layers.png'} shows them per layer")
 
 
-def _program(model: Path, config: str, profile: str) -> Program:
+def _program(model: Path, config: str, profile: str, *, fuse: bool = True) -> Program:
     from .compiler.compilation import compile as compile_graph
     from .compiler.program import Program
     from .golden.reader import read
@@ -558,10 +565,12 @@ def _program(model: Path, config: str, profile: str) -> Program:
         return program
     chosen = _profile(profile, "--profile")
     machine = _config(config)
-    return compile_graph(read(model), machine, chosen)
+    return compile_graph(read(model), machine, chosen, fuse=fuse)
 
 
-def _task(model: Path, config: str, profile: str, sources: list[str], layers: str | None) -> tuple[Program, list[Any]]:
+def _task(
+    model: Path, config: str, profile: str, sources: list[str], layers: str | None, *, fuse: bool
+) -> tuple[Program, list[Any]]:
     """What to run, and on what: the network, or some layers of it."""
     from .compiler.compilation import compile as compile_graph
     from .compiler.program import Program
@@ -569,7 +578,7 @@ def _task(model: Path, config: str, profile: str, sources: list[str], layers: st
     from .sim.layers import inputs_of, layers_of, parse_layers
 
     if layers is None:
-        program = _program(model, config, profile)
+        program = _program(model, config, profile, fuse=fuse)
         return program, _inputs(program.graph, sources)
     chosen = parse_layers(layers)
     if model.suffix == ".efp":
@@ -579,7 +588,7 @@ def _task(model: Path, config: str, profile: str, sources: list[str], layers: st
         graph, machine, arithmetic = read(model), _config(config), _profile(profile, "--profile")
     part = layers_of(graph, chosen)
     values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
-    return compile_graph(part, machine, arithmetic), values
+    return compile_graph(part, machine, arithmetic, fuse=fuse), values
 
 
 def _profile(name: str, option: str) -> Profile:

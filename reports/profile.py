@@ -76,4 +76,11 @@ def _engines(profile: CycleProfile) -> Table:
 
 
 def _totals(profile: CycleProfile) -> Text:
-    return Text(f"{profile.cycles:,} cycles by the cycle model, which equals the RTL")
+    text = Text(f"{profile.cycles:,} cycles by the cycle model, which equals the RTL")
+    program = profile.program
+    if program.fusions:
+        chains = "; ".join(", ".join(str(program.graph.first + o) for o in f.operators) for f in program.fusions)
+        text.append(
+            f"\nfused in strips: operators {chains}; that saves {program.saved_bytes:,} bytes of loads and stores"
+        )
+    return text

@@ -51,26 +51,28 @@ def attribute(step: MachineStep, activity: Activity, config: Config) -> dict[int
     """The cost of each operator of a step.
 
     Layers overlap: while the array computes one, the outputs of the one before it are stored and the weights of the
-    next are loaded. So the array decides: a layer's cycles are those from the completion of the last execute command of
-    all layers before it to that of its own; the last layer's last until the run ends. They sum to the run's cycles.
-    Bytes are those of whole bus beats; a beat in which the commands of two layers meet is the later one's.
+    next are loaded. So the array decides: an execute command's cycles are those from the completion of the one before
+    it to its own, a layer's those of its commands; the last layer has what remains of the run. They sum to the run's
+    cycles. Bytes are those of whole bus beats; a beat in which the commands of two layers meet is the later one's.
     """
     completed = completion_cycles(step, activity)
+    cycles = dict.fromkeys(step.operators, 0)
+    before = 0
+    for command, layer, cycle in zip(step.commands, step.command_layers, completed, strict=True):
+        if command.opcode == Opcode.EXECUTE:
+            cycles[layer] += cycle - before
+            before = cycle
+    cycles[step.operators[-1]] += activity.counters["cycles"] - before
     costs = {}
-    before = words_before = 0
+    words_before = 0
     for operator in step.operators:
-        own = [i for i, layer in enumerate(step.command_layers) if layer == operator]
-        last = operator == step.operators[-1]
-        executed = [completed[i] for i in own if step.commands[i].opcode == Opcode.EXECUTE]
-        until = activity.counters["cycles"] if last else max([before, *executed])
-        commands = [step.commands[i] for i in own]
+        commands = [c for c, layer in zip(step.commands, step.command_layers, strict=True) if layer == operator]
         words = words_before + sum(command.words() for command in commands)
-        fetched = -(-words * WORD_BITS // config.bus_bits) + -words_before * WORD_BITS // config.bus_bits
+        fetched = _beats(0, words * WORD_BITS // 8, config) - _beats(0, words_before * WORD_BITS // 8, config)
         read = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Load))
         written = sum(_beats(c.dram_address, c.length, config) for c in commands if isinstance(c, Store))
-        beat = config.bus_bits // 8
-        costs[operator] = Cost(until - before, (read + fetched) * beat, written * beat)
-        before, words_before = until, words
+        costs[operator] = Cost(cycles[operator], (read + fetched) * config.bus_bytes, written * config.bus_bytes)
+        words_before = words
     return costs
 
 

@@ -137,7 +137,8 @@ def _explain(
         offset = program.region(index).offset
         dram[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
     witness = _Witness(program.config, dram)
-    resident = next((r for r in step.residents if r.tensor == found.tensor and r.complete_after), None)
+    residents = (r for r in step.residents if r.tensor == found.tensor and r.complete_after)
+    resident = next((r for r in residents if r.start <= flat < r.start + r.size), None)
     target = program.region(found.tensor).offset + flat if found.tensor in step.outputs else None
     executes = 0
     for number, command in enumerate(step.commands):
@@ -151,7 +152,7 @@ def _explain(
         if isinstance(command, Store) and target is not None and 0 <= target - command.dram_address < command.length:
             address = command.address + target - command.dram_address
         elif isinstance(command, Execute) and target is None and resident is not None:
-            address = resident.address + flat if executes == resident.complete_after else None
+            address = resident.address + flat - resident.start if executes == resident.complete_after else None
         if address is not None and (writer := int(witness.writer[address])) >= 0:
             return _written(found, program, witness, address, writer, step.commands[writer])
     return found

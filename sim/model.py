@@ -41,7 +41,7 @@ class LayerCost:
     macs
         Products.
     cycles
-        Of the machine: from the completion of the last execute command of the layers before it to that of its own; the
+        Of the machine: for each of its execute commands, from the completion of the one before to its own; the
         layers' cycles sum to the run's. 0 on the host.
     utilization
         `macs / (cycles * multipliers)`; None where there are no cycles.
@@ -162,6 +162,8 @@ class CycleProfile:
             "cycles": self.cycles,
             "utilization": self.utilization,
             "counters": dict(self.counters),
+            "fusions": [[self.program.graph.first + o for o in f.operators] for f in self.program.fusions],
+            "fusion_saved_bytes": self.program.saved_bytes,
             "layers": [asdict(layer) for layer in self.layers],
         }
 

@@ -33,7 +33,7 @@ class LayerResult:
     macs
         Products.
     cycles
-        Of the machine: from the completion of the last execute command of the layers before it to that of its own, so
+        Of the machine: for each of its execute commands, from the completion of the one before to its own, so
         that the cycles of all layers sum to those of the run. 0 off the array. None where time was not simulated.
     utilization
         `macs / (cycles * multipliers)`; None where there are no cycles.

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.compilation import compile
-from ..compiler.program import AliasStep, HostStep, MachineStep, Program, from_machine, to_machine
+from ..compiler.program import AliasStep, HostStep, MachineStep, Program, Resident, from_machine, to_machine
 from ..golden.graph import ModelError
 from ..golden.macs import macs
 from ..golden.runtime import Session, check_input
@@ -264,10 +264,10 @@ class Simulation:
         residents = [resident for resident in step.residents if resident.complete_after]
         watches = [Watch(resident.complete_after, resident.address, resident.size) for resident in residents]
         activity = self._machine.run(step, watches=watches, tick=tick)
-        seen = {resident.tensor: data for resident, data in zip(residents, activity.observed, strict=True)}
+        seen = _assembled(residents, activity.observed)
         for index in step.outputs:
             region = self.program.region(index)
-            seen[index] = self._machine.read(region.offset, region.size)
+            seen[index] = bytearray(self._machine.read(region.offset, region.size))
         for index, data in seen.items():
             tensors[index] = from_machine(np.frombuffer(data, np.uint8), graph.tensors[index])
         return activity
@@ -375,6 +375,14 @@ def check_inputs(program: Program, inputs: npt.ArrayLike | Sequence[npt.ArrayLik
     if len(inputs) != len(graph.inputs):
         raise ModelError(f"{graph.name}: {len(inputs)} inputs given; the network has {len(graph.inputs)}")
     return [check_input(graph, position, array) for position, array in enumerate(inputs)]
+
+
+def _assembled(residents: Sequence[Resident], observed: Sequence[bytes]) -> dict[int, bytearray]:
+    """The tensors that were seen, whole or strip by strip."""
+    tensors: dict[int, bytearray] = {}
+    for resident, data in zip(residents, observed, strict=True):
+        tensors.setdefault(resident.tensor, bytearray())[resident.start : resident.start + resident.size] = data
+    return tensors
 
 
 def _mismatches(value: Array | None, reference: Array) -> int | None:

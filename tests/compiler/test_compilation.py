@@ -13,9 +13,9 @@ from eightfold.compiler import (
     HostStep,
     MachineStep,
     Program,
-    compilation,
     compile,
     from_machine,
+    streams,
     to_machine,
 )
 from eightfold.compiler.lowering import lower
@@ -181,7 +181,7 @@ def test_a_stride_that_no_field_holds_stays_with_the_host() -> None:
 
 
 def test_more_commands_than_the_machine_can_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "COUNT_BITS", 1)
+    monkeypatch.setattr(streams, "COUNT_BITS", 1)
     with pytest.raises(CompileError, match=r"operators 0 to 0 take \d+ commands; the machine counts fewer than 2"):
         compile(Builder((1, 2, 2, 1)).convolution(1, (1, 1)).graph(), DEFAULT)
 

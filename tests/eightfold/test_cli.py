@@ -149,6 +149,24 @@ def test_profile_shows_and_writes_what_a_network_costs(capsys: pytest.CaptureFix
     assert run_value["counters"] == value["counters"]
 
 
+def test_layers_are_fused_unless_that_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tight.toml").write_text('base = "8x8"\nscratchpad_bytes = 2048\nbus_bytes = 4\n')
+
+    def saved(*options: str) -> int:
+        arguments = ("profile", DIGITS, "--config", "tight.toml", "--json", "-", *options)
+        value = json.loads(succeed(capsys, *arguments))
+        assert bool(value["fusions"]) == bool(value["fusion_saved_bytes"])
+        return int(value["fusion_saved_bytes"])
+
+    assert saved() > 0
+    assert saved("--no-fuse") == 0
+    assert "fused in strips" in succeed(capsys, "profile", DIGITS, "--config", "tight.toml")
+    assert "fused  operators" in succeed(capsys, "compile", DIGITS, "--config", "tight.toml", "--listing", "-")
+    assert "fused" not in succeed(capsys, "compile", DIGITS, "--config", "tight.toml", "--listing", "-", "--no-fuse")
+    result = succeed(capsys, "run", DIGITS, "--config", "tight.toml", "--backend", "commands", "--no-fuse")
+    assert "exact" in result
+
+
 def test_compile_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = succeed(capsys, "compile", DIGITS, "--listing", "-")
     assert "execute" in text

@@ -1,0 +1,223 @@
+"""The command stream for neighbouring operators: what lies where, which layers are fused, and all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..hw.commands import COUNT_BITS
+from ..hw.config import Config
+from .chains import Chain, ChainSite, emit_chain
+from .choice import Choices, cost_of
+from .emission import Place, Site, emit
+from .placement import Placement, Use, place, uses_of
+from .program import CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
+from .schedule import Schedule, Window
+from .units import WeightBuffer
+from .work import Layer
+
+ALIGNMENT = 64
+"""Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
+
+
+@dataclass
+class Dram:
+    """Hands out DRAM, from offset 0 on."""
+
+    size: int = 0
+    tensors: dict[int, TensorRegion] = field(default_factory=dict)
+
+    def take(self, size: int) -> Region:
+        region = Region(self.size, size)
+        self.size += -(-size // ALIGNMENT) * ALIGNMENT
+        return region
+
+    def tensor(self, index: int, size: int) -> int:
+        """The offset of a tensor, which takes its place when it is first asked for."""
+        if index not in self.tensors:
+            self.tensors[index] = TensorRegion(self.take(size).offset, size, index)
+        return self.tensors[index].offset
+
+    def copy(self) -> Dram:
+        """The same, for a trial."""
+        return replace(self, tensors=dict(self.tensors))
+
+
+def machine_step(
+    layers: Sequence[Layer],
+    leaving: Collection[int],
+    config: Config,
+    weights_at: Mapping[Layer, int],
+    dram: Dram,
+    *,
+    fuse: bool,
+) -> MachineStep:
+    """The command stream for some layers.
+
+    Parameters
+    ----------
+    layers
+        In order.
+    leaving
+        The tensors that something outside needs.
+    config
+        The machine.
+    weights_at
+        The offset of each layer's packed weights in DRAM.
+    dram
+        Where tensors take their place.
+    fuse
+        Whether layers may be computed in strips together.
+
+    Raises
+    ------
+    CompileError
+        Something does not fit the machine.
+    """
+    stream = _Stream(config, leaving, weights_at)
+    units: Sequence[Layer | Chain] = layers
+    saved = 0
+    if fuse:
+        alone = stream.arrange(layers, dram.copy())
+        best = stream.fuse(alone, dram)
+        units, saved = best.units, alone.schedule.bytes - best.schedule.bytes
+    made = stream.arrange(units, dram)
+    scheduled = made.schedule.commands()
+    if len(scheduled) >= 1 << COUNT_BITS:
+        raise CompileError(
+            f"operators {layers[0].operator} to {layers[-1].operator} take {len(scheduled)} commands; "
+            f"the machine counts fewer than {1 << COUNT_BITS}"
+        )
+    addresses = made.placement.addresses
+    chains = [unit for unit in units if isinstance(unit, Chain)]
+    return MachineStep(
+        operators=tuple(dict.fromkeys(layer.operator for layer in layers)),
+        commands=tuple(s.command for s in scheduled),
+        command_layers=tuple(s.operator for s in scheduled),
+        notes=tuple(s.note for s in scheduled),
+        inputs=tuple(use.tensor for use in made.uses if not use.produced),
+        outputs=tuple(use.tensor for use in made.uses if made.places[use.tensor].stored),
+        residents=(
+            *(
+                Resident(use.tensor, addresses[use.tensor], use.size, made.complete.get(use.tensor, 0))
+                for use in made.uses
+                if use.tensor in addresses and not use.internal
+            ),
+            *made.strips,
+        ),
+        stream=Region(0, 0),
+        fusions=tuple(
+            Fusion(tuple(layer.operator for layer in chain.layers), tuple(sorted(chain.inside))) for chain in chains
+        ),
+        saved_bytes=saved,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Arranged:
+    """A stream in which it is decided what is computed together."""
+
+    units: Sequence[Layer | Chain]
+    uses: Sequence[Use]
+    placement: Placement
+    places: Mapping[int, Place]
+    schedule: Schedule
+    complete: Mapping[int, int]
+    strips: Sequence[Resident]
+
+
+class _Stream:
+    """Arranges the layers of a stream, in one way or another."""
+
+    def __init__(self, config: Config, leaving: Collection[int], weights_at: Mapping[Layer, int]) -> None:
+        self._config = config
+        self._leaving = leaving
+        self._weights_at = weights_at
+        self._choices = Choices(config)
+
+    def arrange(self, units: Sequence[Layer | Chain], dram: Dram) -> _Arranged:
+        """Emits all commands."""
+        config = self._config
+        uses = uses_of(units, self._leaving)
+        placement = place(units, uses, [unit.packed_bytes(config) for unit in units], config)
+        places = {use.tensor: _place(use, placement, dram) for use in uses}
+        schedule, weight_buffer = Schedule(config), WeightBuffer(config)
+        complete, strips = {}, []
+        for unit, workspace in zip(units, placement.workspaces, strict=True):
+            if isinstance(unit, Chain):
+                of_unit = {tensor: places[tensor] for tensor in (*unit.sources, unit.destination)}
+                chain_site = ChainSite(of_unit, workspace, self._weights_at)
+                tiling = self._choices.choose_chain(unit, chain_site)
+                strips += emit_chain(schedule, unit, tiling, chain_site, weight_buffer)
+            else:
+                sources = tuple(places[tensor] for tensor in unit.sources)
+                site = Site(sources, places[unit.destination], workspace, self._weights_at[unit])
+                schedule.operator = unit.operator
+                emit(schedule, unit, self._choices.choose(unit, site), site, weight_buffer)
+            complete[unit.destination] = schedule.executes
+        return _Arranged(units, uses, placement, places, schedule, complete, strips)
+
+    def fuse(self, best: _Arranged, dram: Dram) -> _Arranged:
+        """Fuses neighbours for as long as that gets better: those first whose tensor in between is largest."""
+        failed: set[tuple[int, ...]] = set()
+        while True:
+            for units, key in self._merged(best):
+                if key in failed:
+                    continue
+                try:
+                    trial = self.arrange(units, dram.copy())
+                except CompileError:
+                    failed.add(key)
+                    continue
+                if cost_of(trial.schedule) < cost_of(best.schedule):
+                    best = trial
+                    break
+                failed.add(key)
+            else:
+                return best
+
+    def _merged(self, arranged: _Arranged) -> Iterator[tuple[list[Layer | Chain], tuple[int, ...]]]:
+        """The units with some of them merged to one, and what tells these from others."""
+        inside = [
+            use
+            for use in arranged.uses
+            if use.produced
+            and use.consumers
+            and not (use.leaves or use.internal)
+            and use.tensor not in arranged.placement.addresses
+        ]
+        for use in sorted(inside, key=lambda use: -use.size * use.consumers):
+            some = [
+                layer
+                for unit in arranged.units[use.first : use.last + 1]
+                for layer in (unit.layers if isinstance(unit, Chain) else (unit,))
+            ]
+            chain = Chain(tuple(some))
+            if self._fusible(chain, arranged):
+                units = [*arranged.units[: use.first], chain, *arranged.units[use.last + 1 :]]
+                yield units, tuple(layer.operator for layer in some)
+
+    def _fusible(self, chain: Chain, arranged: _Arranged) -> bool:
+        """Whether what is in between is needed nowhere else, and all of it is one image."""
+        members = set(chain.layers)
+        outside = [
+            layer
+            for unit in arranged.units
+            for layer in (unit.layers if isinstance(unit, Chain) else (unit,))
+            if layer not in members
+        ]
+        elsewhere = {*self._leaving, *(tensor for layer in outside for tensor in layer.sources)}
+        consumed = {tensor for layer in chain.layers for tensor in layer.sources}
+        internal = any(tensor < 0 for tensor in chain.sizes)
+        passed_on = chain.inside <= consumed and not chain.inside & elsewhere
+        return passed_on and not internal and all(layer.batch == 1 for layer in chain.layers) and chain.complete
+
+
+def _place(use: Use, placement: Placement, dram: Dram) -> Place:
+    whole = use.tensor in placement.addresses
+    in_dram = not use.produced or use.leaves or not whole
+    offset = dram.tensor(use.tensor, use.size) if in_dram else None
+    window = None
+    if whole:
+        window = Window(placement.addresses[use.tensor], 0, use.size, offset, use.size if use.produced else 0)
+    return Place(offset, window, use.produced and in_dram)
