@@ -40,9 +40,9 @@ def average(node: Node, config: Config) -> Layer:
     offset = signed_offset(x)
     minimum, maximum = node.bounds()
 
-    def division(count: int) -> dict[str, Any]:
+    def divided(count: int) -> dict[str, Any]:
         return {
-            "parameters": _division(count, offset, config),
+            "parameters": division(count, offset, config),
             # Sums of uint8 are divided as such.
             "zero_point": -offset,
             "lower": minimum - offset,
@@ -53,7 +53,7 @@ def average(node: Node, config: Config) -> Layer:
     row_bytes = columns * channels
     if (rows, columns) == (1, 1) and _covers(vertical) and _covers(horizontal):
         count = vertical.size * horizontal.size
-        works = [_sum(count, channels, config, **division(count))]
+        works = [_sum(count, channels, config, **divided(count))]
     else:
         for (top, down, high), (left, right, wide) in product(_regions(vertical), _regions(horizontal)):
             if filters_of(down, right, config) is None:
@@ -71,7 +71,7 @@ def average(node: Node, config: Config) -> Layer:
                     weight_zero_point=0,
                     fill=0,
                     depthwise=True,
-                    **division(high * wide),
+                    **divided(high * wide),
                 )
             )
     return independent_layer(node, [x], batch, rows, row_bytes, works)
@@ -212,12 +212,13 @@ def _check_range(vertical: Axis, horizontal: Axis, channels: int) -> None:
 
 
 @lru_cache(maxsize=256)
-def _division(count: int, offset: int, config: Config) -> Parameters:
+def division(count: int, offset: int, config: Config) -> Parameters:
     """What divides every sum of `count` bytes to the nearest integer, ties away from zero.
 
     The sums are of int8, or where `offset` is 128 of uint8 that lack it. A multiplier a little above `1 / count` moves
     ties away from zero, and nothing else as long as the sums are small enough: all of them are tried.
     """
+    expect_fields(pixels=count)
     sums = np.arange(-128 * count, 127 * count + 1) + offset * count
     expected = np.sign(sums) * ((np.abs(sums) + count // 2) // count)
     q, s = ((1 << 31) // count + 1, 0) if count > 1 else IDENTITY

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable
 from random import Random
 
@@ -11,7 +13,9 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from eightfold.compiler import CompileError, HostStep, MachineStep, Program, compile
+from eightfold.compiler.lowering import pooling
 from eightfold.golden.graph import Quantization
+from eightfold.golden.numerics import Profile, Rounding, multiply_by_quantized_multiplier
 from eightfold.hw.config import Config
 
 from .checker import violations
@@ -83,7 +87,7 @@ def pad(draw: st.DrawFn, builder: Builder) -> None:
     first = draw(st.integers(0, 3))
     for axis in range(first, min(first + draw(st.integers(1, 2)), 4)):
         widths[axis] = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
-    padded = [before + d + after for d, (before, after) in zip(shape, widths, strict=True)]
+    padded = [int(before + d + after) for d, (before, after) in zip(shape, widths, strict=True)]
     builder.apply("PAD", (builder.last, builder.constant(widths)), padded, like=builder.last)
 
 
@@ -159,3 +163,67 @@ def test_an_operator_gives_what_golden_gives(
     except CompileError:
         reject()
     check(program, builder.image(), draw(st.integers(0, 2**32)))
+
+
+@pytest.mark.parametrize(
+    ("profile", "rounding"),
+    [
+        (Profile.SINGLE, Rounding.SINGLE),
+        (Profile.LITERT_OPT, Rounding.DOUBLE_UP),
+        (Profile.LITERT_REF, Rounding.DOUBLE),
+    ],
+)
+@given(data=st.data())
+@settings(
+    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
+def test_every_profile_is_followed_or_refused(profile: Profile, rounding: Rounding, data: st.DataObject) -> None:
+    draw = data.draw
+    builder = Builder((1, 5, 4, 9), dtype=draw(st.sampled_from(["int8", "uint8"])), seed=draw(st.integers(0, 2**32)))
+    draw(st.sampled_from(FAMILIES))(draw, builder)
+    if not builder.operators:
+        reject()
+    program = compile(builder.graph(), dataclasses.replace(Config.named("8x8"), rounding=rounding), profile)
+    assert all(reason for reason in host_kinds(program).values())
+    check(program, builder.image(), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes", "reason"),
+    [
+        ("ADD", [(1, 4, 4, 8), (1, 1, 1, 8)], r"the shapes \[1, 4, 4, 8\] and \[1, 1, 1, 8\] differ"),
+        ("MINIMUM", [(1, 4, 4, 8), (1, 4, 4, 8)], "the accumulators keep the greater value, not the lesser"),
+        ("TANH", [(1, 4, 4, 8)], "the machine does not compute this operator"),
+    ],
+)
+def test_what_stays_with_the_host_has_a_reason(kind: str, shapes: list[tuple[int, ...]], reason: str) -> None:
+    builder = Builder(shapes[0])
+    inputs = [builder.input]
+    if kind == "ADD":
+        inputs.append(builder.pool("MAX_POOL_2D", (4, 4), padding="VALID").last)
+    elif kind == "MINIMUM":
+        inputs.append(builder.pool("MAX_POOL_2D", (2, 2)).last)
+    builder.apply(kind, inputs, shapes[0], NONE if kind == "ADD" else {}, like=builder.input)
+    (found,) = host_kinds(compile(builder.graph(), Config.named("8x8"))).values()
+    assert re.fullmatch(reason, found)
+
+
+@pytest.mark.parametrize("count", [*range(1, 66), 125, 255, 256, 400, 900])
+@pytest.mark.parametrize("offset", [0, 128])
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.DOUBLE_UP, Rounding.SINGLE])
+def test_an_average_divides_every_sum_exactly(count: int, offset: int, rounding: Rounding) -> None:
+    config = dataclasses.replace(Config.named("8x8"), rounding=rounding)
+    found = pooling.division(count, offset, config)
+    least = 0 if offset else -128 * count
+    sums = np.arange(least, least + 255 * count + 1)
+    raw = sums - (128 * count if offset else 0)
+    values = [int(part[0]) for part in (found.bias, found.multiplier, found.shift)]
+    means = multiply_by_quantized_multiplier(raw + values[0], values[1], values[2], rounding=rounding)
+    # Half of the count is added to the magnitude, and the quotient cut.
+    assert np.array_equal(means, np.trunc((np.sign(sums) * (np.abs(sums) + count // 2)) / count).astype(np.int64))
+
+
+def test_a_window_of_too_many_pixels_for_an_exact_division_stays_with_the_host() -> None:
+    builder = Builder((1, 90, 100, 1)).pool("AVERAGE_POOL_2D", (90, 100), padding="VALID")
+    program = compile(builder.graph(), Config.named("8x8"))
+    assert host_kinds(program) == {"AVERAGE_POOL_2D": "no multiplier divides all sums of 9000 pixels exactly"}
