@@ -142,7 +142,7 @@ def pareto_figure(costs: Mapping[Variant, Cost], machine: str) -> Figure:
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     measures: tuple[tuple[str, Callable[[Cost], float]], ...] = (
-        ("cycles", lambda cost: cost.cycles),
+        ("million cycles", lambda cost: cost.cycles / 1e6),
         ("DRAM, MB", lambda cost: cost.dram_bytes / 1e6),
         ("energy, mJ (middle of the range)", lambda cost: cost.energy.middle / 1e9),
     )
