@@ -364,7 +364,7 @@ def _ring(text: str, name: str) -> str:
     listed = ",\n".join(connections)
     return f"""
 module {_MODULE}(input clk, input i, output reg o);
-  reg [{widths["input"] - 1}:0] to;
+  (* keep *) reg [{widths["input"] - 1}:0] to;
   wire [{widths["output"] - 1}:0] from;
   reg [{widths["output"] - 1}:0] held, folded;
   always @(posedge clk) begin
