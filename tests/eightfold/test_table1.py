@@ -93,3 +93,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ValueError, match=r"r\.json: expected a list of results"):
             load_results(path)
+
+
+def test_the_document_shows_the_results_that_are_committed() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    results = load_results(docs / "table1.json")
+    assert results
+    rows = [line.strip("| ").split(" | ") for line in (docs / "training.md").read_text().splitlines()]
+    shown = {(float(row[0]), int(row[1])): row[2:5] for row in rows if len(row) == 13 and row[1].isdigit()}
+    assert set(shown) == set(IMAGENET)
+    for variant, cells in shown.items():
+        result = results.get(variant)
+        accuracies = (result.float_accuracy, result.trained_accuracy, result.calibrated_accuracy) if result else ()
+        assert cells == ([f"{100 * accuracy:.2f}" for accuracy in accuracies] or ["-"] * 3)
+        # In 8 bits within a point of float.
+        assert result is None or result.trained_accuracy >= result.float_accuracy - 0.01

@@ -130,6 +130,8 @@ def _add(builder: NetworkBuilder, layer: Layer, others: list[Tensor]) -> None:
             builder.concatenate(*others)
         case "AVERAGE_POOL_2D" | "MAX_POOL_2D" if layer.window is not None:
             window = layer.window
+            if window.padding is None:
+                _pad(builder, window)
             pool = builder.max_pool if layer.kind == "MAX_POOL_2D" else builder.average_pool
             pool(window.kernel, stride=window.stride, padding=window.padding or "VALID")
         case "PAD" if layer.window is not None:

@@ -488,13 +488,14 @@ def _with_padding(layers: list[Layer]) -> tuple[Layer, ...]:
     result = []
     for layer in layers:
         if layer.window is not None and layer.kind != "PAD":
-            size = layers[layer.inputs[0]].shape[1:]
-            layer = replace(layer, window=replace(layer.window, padding=_padding(layer, layer.window, size)))
+            source = layers[layer.inputs[0]]
+            layer = replace(layer, window=replace(layer.window, padding=_padding(layer, layer.window, source)))
         result.append(layer)
     return tuple(result)
 
 
-def _padding(layer: Layer, window: Window, size: tuple[int, ...]) -> str | None:
+def _padding(layer: Layer, window: Window, source: Layer) -> str | None:
+    size = source.shape[1:]
     same = tuple(p for n, k, s in zip(size, window.kernel, window.stride, strict=True) for p in same_padding(n, k, s))
     if layer.kind in WEIGHTED:
         return "SAME" if window.pads == same else None if any(window.pads) else "VALID"
@@ -505,6 +506,13 @@ def _padding(layer: Layer, window: Window, size: tuple[int, ...]) -> str | None:
     ):
         if (window.pads, layer.shape[1:]) == (pads, shape):
             return padding
+    if layer.kind == "MAX_POOL_2D" and (source.activation != "NONE" or source.kind in ("RELU", "RELU6")):
+        # What torch adds counts as less than everything; after a ReLU zeros do as well.
+        padded = tuple(n + a + b for n, a, b in zip(size, window.pads[::2], window.pads[1::2], strict=True))
+        if layer.shape[1:] == tuple(
+            (n - k) // s + 1 for n, k, s in zip(padded, window.kernel, window.stride, strict=True)
+        ):
+            return None
     raise ModelError(
         f"{layer.place}: the pool's padding {list(window.pads)} (above, below, left, right) leaves "
         f"{list(layer.shape[1:])} pixels; expected {list(same)}, or none and {list(whole)}"
