@@ -6,6 +6,8 @@ Errors that a user can mend are one line on stderr and exit status 2; what goes 
 from __future__ import annotations
 
 import errno
+import functools
+import inspect as inspect_module
 import json
 import math
 import signal
@@ -13,12 +15,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
+from .examples import EXAMPLES
 from .files import OutputError, check_folder, folder, replacing, write_folder
 
 if TYPE_CHECKING:
@@ -31,7 +35,47 @@ if TYPE_CHECKING:
     from .sim.simulation import Report
     from .sim.trace import Run
 
-app = typer.Typer(
+
+class _Commands(typer.Typer):
+    """Gives every command its examples, and the option --quiet."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        def register(function: Callable[..., None]) -> Callable[..., None]:
+            examples = EXAMPLES.get(name or function.__name__, ())
+            if examples:
+                settings["epilog"] = "\n\n".join(("Examples:", *examples))
+            register_command = super(_Commands, self).command(name, **settings)
+            register_command(_with_quiet(function))
+            return function
+
+        return register
+
+
+def _with_quiet(function: Callable[..., None]) -> Callable[..., None]:
+    """The same command with one option more."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, quiet: bool, **options: Any) -> None:
+        _quiet.set(quiet)
+        function(*arguments, **options)
+
+    signature = inspect_module.signature(function, eval_str=True)
+    option = inspect_module.Parameter(
+        "quiet", inspect_module.Parameter.KEYWORD_ONLY, default=False, annotation=QuietOption
+    )
+    parameters = [*signature.parameters.values(), option]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show nothing but errors, and what is asked for by a - for stdout.")
+]
+
+app = _Commands(
     help="Runs quantized networks to the bit on an int8 systolic accelerator.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,11 +94,48 @@ InputsOption = Annotated[
         show_default="random:0",
     ),
 ]
+
+
+def _config_names(incomplete: str) -> list[str]:
+    from .hw.config import NAMED
+
+    return [name for name in NAMED if name.startswith(incomplete)]
+
+
+def _profile_names(incomplete: str) -> list[str]:
+    from .golden.numerics import Profile
+
+    return [profile.value for profile in Profile if profile.value.startswith(incomplete)]
+
+
+def _backend_names(incomplete: str) -> list[str]:
+    from .sim.simulation import ALIASES, BACKENDS
+
+    return [name for name in (*BACKENDS, *ALIASES) if name.startswith(incomplete)]
+
+
+def _energy_names(incomplete: str) -> list[str]:
+    from .reports.energy import TABLES
+
+    return [name for name in TABLES if name.startswith(incomplete)]
+
+
 ConfigOption = Annotated[
-    str, typer.Option("--config", metavar="NAME|FILE.toml", help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.")
+    str,
+    typer.Option(
+        "--config",
+        metavar="NAME|FILE.toml",
+        help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.",
+        autocompletion=_config_names,
+    ),
 ]
 ProfileOption = Annotated[
-    str, typer.Option("--profile", help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.")
+    str,
+    typer.Option(
+        "--profile",
+        help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.",
+        autocompletion=_profile_names,
+    ),
 ]
 FuseOption = Annotated[
     bool,
@@ -67,6 +148,9 @@ TraceOption = Annotated[
     Path | None,
     typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev or chrome://tracing."),
 ]
+
+INTERRUPTED = 130
+"""The exit status of a command that an interrupt ended; docs/command-line.md lists them all."""
 
 _CONFIG = "16x16"
 _FILE_WIDTH = 120
@@ -99,7 +183,8 @@ def run(
         str,
         typer.Option(
             help="What computes: icarus or verilator (the RTL; fast is verilator), model (its cycles only), "
-            "commands (no cycles) or golden."
+            "commands (no cycles) or golden.",
+            autocompletion=_backend_names,
         ),
     ] = "icarus",
     config: ConfigOption = _CONFIG,
@@ -194,7 +279,7 @@ def run(
     else:
         _show(run_report(result))
         if result.divergence is not None:
-            typer.echo(f"first divergence: {result.divergence}")
+            _say(f"first divergence: {result.divergence}")
 
 
 @app.command()
@@ -286,11 +371,20 @@ def report(
     profile: ProfileOption = "tflm",
     backend: Annotated[
         str,
-        typer.Option(help="What to compare with the golden runtime: fast or icarus (the RTL); model: nothing."),
+        typer.Option(
+            help="What to compare with the golden runtime: fast or icarus (the RTL); model: nothing.",
+            autocompletion=_backend_names,
+        ),
     ] = "model",
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     energy: Annotated[
-        str, typer.Option("--energy", metavar="45nm|7nm|FILE.toml", help="What actions cost; see docs/energy.md.")
+        str,
+        typer.Option(
+            "--energy",
+            metavar="45nm|7nm|FILE.toml",
+            help="What actions cost; see docs/energy.md.",
+            autocompletion=_energy_names,
+        ),
     ] = "45nm",
     clock: Annotated[float, typer.Option(help="Megahertz, for times and powers.")] = 500.0,
     json_file: JsonOption = None,
@@ -330,8 +424,8 @@ def report(
         from .reports.page import tiles
 
         for tile in tiles(found):
-            typer.echo(f"{tile.value} {tile.label} ({tile.detail})")
-        typer.echo(f"{out / 'report.html'} shows it; report.md, report.json, tables/ and figures/ hold the same")
+            _say(f"{tile.value} {tile.label} ({tile.detail})")
+        _say(f"{out / 'report.html'} shows it; report.md, report.json, tables/ and figures/ hold the same")
 
 
 @app.command()
@@ -344,8 +438,11 @@ def compile(
     listing: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the program as text; - is stdout.")
     ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Compile a network for a machine: commands, packed weights, memory layout."""
+    if listing == json_file == "-":
+        raise UsageError("--listing and --json are both -; stdout holds one of them")
     program = _program(model, config, profile, fuse=fuse)
     if out is not None:
         with replacing(out) as part:
@@ -354,8 +451,10 @@ def compile(
         typer.echo(program.listing(), nl=False)
     elif listing is not None:
         _write(Path(listing), program.listing())
-    else:
-        typer.echo(repr(program))
+    if json_file is not None:
+        _deliver(_program_json(program), json_file, "")
+    elif listing is None:
+        _say(repr(program))
 
 
 @app.command()
@@ -368,6 +467,7 @@ def export(
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     inputs: InputsOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Write a machine as Verilog, with all that an FPGA flow wants, and a test that needs no Python."""
     from .exporting import example, export_files
@@ -381,7 +481,11 @@ def export(
         values = _inputs(program.graph, inputs or [])
     files = export_files(program, values)
     write_folder(out, files)
-    typer.echo(f"{out}: {len(files)} files, module eightfold, {program.config!r}; try `make -C {out} test`")
+    if json_file is not None:
+        listed = {"format": "eightfold-export/1", "config": program.config.as_dict(), "files": sorted(files)}
+        _deliver(listed, json_file, "")
+    else:
+        _say(f"{out}: {len(files)} files, module eightfold, {program.config!r}; try `make -C {out} test`")
 
 
 @app.command()
@@ -491,7 +595,7 @@ def dequantize(
     graph = in_float(read(model))
     with replacing(out) as part:
         part.write_bytes(write(graph))
-    typer.echo(f"{out}: {graph!r}")
+    _say(f"{out}: {graph!r}")
 
 
 @app.command()
@@ -534,6 +638,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where JSON and figure go.")] = Path("out/demo"),
     images: Annotated[int, typer.Option(help="Test images to recognise.")] = 8,
     config: ConfigOption = _CONFIG,
+    json_file: JsonOption = None,
 ) -> None:
     """Run the project's digits network on the RTL, on real test images."""
     from .demo import demonstrate
@@ -547,8 +652,22 @@ def demo(
         from .reports.figure import save_figure
 
         save_figure(demonstration.results[0], part)
+    if json_file is not None:
+        _deliver(demonstration.to_json(), json_file, "")
+        return
     _show(demonstration.report())
-    typer.echo(f"{target / 'demo.json'} holds all figures, {target / 'layers.png'} shows them per layer")
+    _say(f"{target / 'demo.json'} holds all figures, {target / 'layers.png'} shows them per layer")
+
+
+@app.command()
+def doctor(json_file: JsonOption = None) -> None:
+    """Check that tools, packages and caches are as Eightfold needs them."""
+    from .doctor import examine, findings_json, findings_report, healthy
+
+    findings = examine()
+    _deliver(findings_json(findings), json_file, findings_report(findings))
+    if not healthy(findings):
+        raise typer.Exit(1)
 
 
 def _program(model: Path, config: str, profile: str, *, fuse: bool = True) -> Program:
@@ -589,6 +708,27 @@ def _task(
     part = layers_of(graph, chosen)
     values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
     return compile_graph(part, machine, arithmetic, fuse=fuse), values
+
+
+def _program_json(program: Program) -> dict[str, Any]:
+    """What a compiled network is, as plain values; docs/command-line.md describes it."""
+    from .compiler.program import HostStep, MachineStep
+
+    streams = [step for step in program.steps if isinstance(step, MachineStep)]
+    return {
+        "format": "eightfold-program/1",
+        "model": program.graph.name,
+        "config": program.config.name,
+        "profile": program.profile.value,
+        "operators": len(program.graph.operators),
+        "on_machine": sorted(program.machine_operators),
+        "on_host": {str(step.operator): step.reason for step in program.steps if isinstance(step, HostStep)},
+        "streams": len(streams),
+        "commands": sum(len(step.commands) for step in streams),
+        "dram_bytes": program.memory.dram_bytes,
+        "packed_weight_bytes": program.memory.weights.size,
+        "stream_bytes": program.memory.streams.size,
+    }
 
 
 def _profile(name: str, option: str) -> Profile:
@@ -649,7 +789,7 @@ def _bar(title: str, unit: str) -> Iterator[Callable[[float, int], None]]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=_quiet.get() or not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0, count=0)
 
         def show(share: float, count: int) -> None:
@@ -664,7 +804,7 @@ def _stages(title: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, markup=False)
-    if not console.is_terminal:
+    if _quiet.get() or not console.is_terminal:
         yield lambda what: None
         return
     with console.status(title) as status:
@@ -685,7 +825,16 @@ def _deliver(value: dict[str, Any], json_file: str | None, report: RenderableTyp
         _show(report)
 
 
+def _say(text: str) -> None:
+    """A line about what was done."""
+    if not _quiet.get():
+        typer.echo(text)
+
+
 def _show(report: RenderableType) -> None:
+    """What people read of a result."""
+    if _quiet.get():
+        return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)  # names may have brackets
@@ -782,6 +931,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         sys.stderr.write(f"eightfold: error: {' '.join(message.split())}\n")
         return 2
+    if status == INTERRUPTED:
+        sys.stderr.write("eightfold: interrupted; files that were not finished are not there\n")
     return status if isinstance(status, int) else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eightfold import __version__
+from eightfold import __version__, cli
 from eightfold.cli import main
+from eightfold.examples import EXAMPLES
 from eightfold.golden.reader import read
 from eightfold.golden.runtime import run
 
@@ -363,6 +365,7 @@ def test_an_interrupt_leaves_no_files(name: str, status: int) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert "Traceback" not in done.stderr
+    assert ("eightfold: interrupted" in done.stderr) == (status == 130)
     assert os.listdir() == []
 
 
@@ -455,3 +458,78 @@ def test_a_full_disk_under_an_output_is_said(tmp_path: Path, option: str) -> Non
     what = "the trace" if option == "--trace" else name
     assert done.stderr == f"eightfold: error: {what} cannot be written: File too large\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_every_command_knows_quiet_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in EXAMPLES:
+        text = " ".join(succeed(capsys, name, "--help").split())
+        assert "--quiet" in text
+        assert "Examples:" in text
+        assert all(" ".join(example.split()) in text for example in EXAMPLES[name])
+    for name in ("quantize", "dequantize", "schemes"):
+        assert "--quiet" in succeed(capsys, name, "--help")
+
+
+SLOW = ("icarus", "fast", "waves", "demo", "litert", "export model.tflite", "report model.tflite")
+
+
+@pytest.mark.parametrize("example", [e for examples in EXAMPLES.values() for e in examples])
+def test_the_examples_are_understood(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, example: str
+) -> None:
+    program, *arguments = shlex.split(example)
+    assert program == "eightfold"
+    shutil.copy(DIGITS, "model.tflite")
+    np.save("image.npy", golden_image())
+    if example == "eightfold run model.tflite" or any(word in example for word in SLOW):
+        # What is misspelt is found before what is missing.
+        assert main([*arguments, "--no-such-option"]) == 2
+        assert "no-such-option" in capsys.readouterr().err
+        return
+    succeed(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", DIGITS, "--backend", "golden"),
+        ("inspect", DIGITS),
+        ("profile", DIGITS),
+        ("compare", DIGITS, "--profiles", "tflm,single"),
+        ("compile", DIGITS, "--out", "x.efp"),
+        ("report", DIGITS, "--out", "out"),
+        ("doctor",),
+    ],
+)
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    assert succeed(capsys, *arguments, "--quiet") == ""
+    assert succeed(capsys, "compile", DIGITS) != ""  # it is no state that stays
+
+
+def test_quiet_leaves_what_was_asked_for_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(succeed(capsys, "profile", DIGITS, "-q", "--json", "-"))["model"] == "digits"
+    assert succeed(capsys, "compile", DIGITS, "-q", "--listing", "-").startswith("program")
+    assert "missing.tflite" in refuse(capsys, "inspect", "missing.tflite", "-q")
+
+
+def test_compile_and_export_give_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    value = json.loads(succeed(capsys, "compile", DIGITS, "--json", "-"))
+    assert (value["format"], value["model"], value["operators"]) == ("eightfold-program/1", "digits", 7)
+    assert value["dram_bytes"] >= value["packed_weight_bytes"] + value["stream_bytes"]
+    assert set(map(int, value["on_host"])).isdisjoint(value["on_machine"])
+    assert "both -" in refuse(capsys, "compile", DIGITS, "--json", "-", "--listing", "-")
+    value = json.loads(succeed(capsys, "export", "--config", "4x4", "--out", "build", "--json", "-"))
+    assert value["config"]["rows"] == 4
+    assert all(Path("build", name).is_file() for name in value["files"])
+
+
+def test_completion_knows_names() -> None:
+    assert cli._config_names("1") == ["16x16"]
+    assert cli._profile_names("litert-") == ["litert-ref", "litert-opt"]
+    assert cli._backend_names("f") == ["fast"]
+    assert cli._energy_names("") == ["45nm", "7nm"]
+
+
+def test_colours_are_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["run", DIGITS, "--backend", "golden"], ["doctor"], ["--help"], ["report", "--help"]):
+        assert "\x1b" not in succeed(capsys, *arguments)
