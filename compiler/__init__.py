@@ -3,6 +3,7 @@
 from .compilation import compile
 from .program import (
     AliasStep,
+    Allocation,
     CompileError,
     Fusion,
     HostStep,
@@ -18,6 +19,7 @@ from .program import (
 
 __all__ = [
     "AliasStep",
+    "Allocation",
     "CompileError",
     "Fusion",
     "HostStep",

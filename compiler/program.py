@@ -118,6 +118,27 @@ class AliasStep:
 
 
 @dataclass(frozen=True)
+class Allocation:
+    """How tensors that lie whole in the scratchpad use it; what is beside them holds strips of others.
+
+    Parameters
+    ----------
+    peak_bytes
+        The most bytes of such tensors that are needed at once: no allocator does with less.
+    extent_bytes
+        The bytes up to the end of the last of them.
+    """
+
+    peak_bytes: int = 0
+    extent_bytes: int = 0
+
+    @property
+    def fragmentation(self) -> float:
+        """The share of the extent that lies idle even at the peak."""
+        return 1 - self.peak_bytes / self.extent_bytes if self.extent_bytes else 0.0
+
+
+@dataclass(frozen=True)
 class Fusion:
     """Operators that are computed together, strip by strip.
 
@@ -159,6 +180,8 @@ class MachineStep:
         Which of its operators are computed together.
     saved_bytes
         By how many bytes these make all loads and stores shorter.
+    allocation
+        Of its scratchpad.
     """
 
     operators: tuple[int, ...]
@@ -171,6 +194,7 @@ class MachineStep:
     stream: Region
     fusions: tuple[Fusion, ...] = ()
     saved_bytes: int = 0
+    allocation: Allocation = Allocation()
 
 
 Where = Literal["array", "host", "none"]
@@ -246,6 +270,12 @@ class Program:
     def saved_bytes(self) -> int:
         """By how many bytes that makes all loads and stores shorter."""
         return sum(step.saved_bytes for step in self.steps if isinstance(step, MachineStep))
+
+    @property
+    def allocation(self) -> Allocation:
+        """Of the scratchpad, in the command stream that needs most."""
+        steps = (step.allocation for step in self.steps if isinstance(step, MachineStep))
+        return max(steps, key=lambda allocation: allocation.extent_bytes, default=Allocation())
 
     def where(self, operator: int) -> Where:
         """What computes an operator."""
@@ -342,6 +372,11 @@ def _listing(program: Program) -> list[str]:
         lines.append(f"  stream {step.stream.offset:#010x}, {step.stream.size} bytes, {len(step.commands)} commands")
         lines += [f"  reads  {tensor(t)}" for t in step.inputs]
         lines += [f"  writes {tensor(t)}" for t in step.outputs]
+        used = step.allocation
+        lines.append(
+            f"  scratchpad {used.peak_bytes} bytes of whole tensors at the peak, in {used.extent_bytes}: "
+            f"{used.fragmentation:.1%} fragmentation"
+        )
         strips = {t for fusion in step.fusions for t in fusion.tensors}
         for fusion in step.fusions:
             lines.append(f"  fused  operators {', '.join(map(str, fusion.operators))}")

@@ -22,7 +22,19 @@ from ..golden.numerics import Profile, Rounding
 from ..hw.commands import decode
 from ..hw.config import Config
 from .header import HeaderError, finish, lay_out, rest_of
-from .program import AliasStep, Fusion, HostStep, MachineStep, MemoryMap, Program, Region, Resident, Step, TensorRegion
+from .program import (
+    AliasStep,
+    Allocation,
+    Fusion,
+    HostStep,
+    MachineStep,
+    MemoryMap,
+    Program,
+    Region,
+    Resident,
+    Step,
+    TensorRegion,
+)
 
 Array = npt.NDArray[Any]
 
@@ -198,6 +210,7 @@ def _step_out(step: Step, stream: int) -> dict[str, Any]:
             "stream": dataclasses.asdict(step.stream),
             "fusions": [dataclasses.asdict(fusion) for fusion in step.fusions],
             "saved_bytes": step.saved_bytes,
+            "allocation": dataclasses.asdict(step.allocation),
         }
     }
 
@@ -223,6 +236,7 @@ def _step_in(item: Mapping[str, Any], data: memoryview) -> Step:
         stream=Region(**fields["stream"]),
         fusions=tuple(Fusion(integers(f["operators"]), integers(f["tensors"])) for f in fields["fusions"]),
         saved_bytes=int(fields["saved_bytes"]),
+        allocation=Allocation(**fields["allocation"]),
     )
 
 

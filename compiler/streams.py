@@ -11,7 +11,7 @@ from .chains import Chain, ChainSite, emit_chain
 from .choice import Choices, cost_of
 from .emission import Place, Site, emit
 from .placement import Placement, Use, place, uses_of
-from .program import CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
+from .program import Allocation, CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
 from .schedule import Schedule, Window
 from .units import WeightBuffer
 from .work import Layer
@@ -110,6 +110,7 @@ def machine_step(
             Fusion(tuple(layer.operator for layer in chain.layers), tuple(sorted(chain.inside))) for chain in chains
         ),
         saved_bytes=saved,
+        allocation=_allocation(made.uses, addresses),
     )
 
 
@@ -221,3 +222,10 @@ def _place(use: Use, placement: Placement, dram: Dram) -> Place:
     if whole:
         window = Window(placement.addresses[use.tensor], 0, use.size, offset, use.size if use.produced else 0)
     return Place(offset, window, use.produced and in_dram)
+
+
+def _allocation(uses: Sequence[Use], addresses: Mapping[int, int]) -> Allocation:
+    whole = [use for use in uses if use.tensor in addresses]
+    live = (sum(use.size for use in whole if use.first <= at <= use.last) for at in {use.first for use in whole})
+    ends = (addresses[use.tensor] + use.size for use in whole)
+    return Allocation(max(live, default=0), max(ends, default=0))

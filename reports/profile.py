@@ -78,6 +78,11 @@ def _engines(profile: CycleProfile) -> Table:
 def _totals(profile: CycleProfile) -> Text:
     text = Text(f"{profile.cycles:,} cycles by the cycle model, which equals the RTL")
     program = profile.program
+    used = program.allocation
+    text.append(
+        f"\nscratchpad: {used.peak_bytes:,} bytes of whole tensors at the peak, in {used.extent_bytes:,} of "
+        f"{program.config.scratchpad_bytes:,} ({used.fragmentation:.1%} fragmentation)"
+    )
     if program.fusions:
         chains = "; ".join(", ".join(str(program.graph.first + o) for o in f.operators) for f in program.fusions)
         text.append(

@@ -162,6 +162,11 @@ class CycleProfile:
             "cycles": self.cycles,
             "utilization": self.utilization,
             "counters": dict(self.counters),
+            "scratchpad": {
+                "peak_bytes": self.program.allocation.peak_bytes,
+                "extent_bytes": self.program.allocation.extent_bytes,
+                "fragmentation": self.program.allocation.fragmentation,
+            },
             "fusions": [[self.program.graph.first + o for o in f.operators] for f in self.program.fusions],
             "fusion_saved_bytes": self.program.saved_bytes,
             "layers": [asdict(layer) for layer in self.layers],

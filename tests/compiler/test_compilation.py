@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eightfold.compiler import (
+    Allocation,
     CompileError,
     HostStep,
     MachineStep,
@@ -68,6 +69,18 @@ def test_neighbours_share_a_stream_and_only_input_weights_and_output_cross_the_b
     assert loaded(program, Memory.SCRATCHPAD) == 12 * 12 * 16
     assert loaded(program, Memory.WEIGHTS) == packed(program)
     assert stored(program) == 10
+
+
+def test_a_program_says_how_tensors_use_the_scratchpad() -> None:
+    builder = Builder((1, 8, 8, 16)).convolution(32, (1, 1)).convolution(16, (1, 1))
+    program = compile(builder.graph(), DEFAULT)
+    used = program.allocation
+    # A layer's input and output live at once; the output of the second takes the place of the first's input.
+    assert used == Allocation(8 * 8 * (16 + 32), 8 * 8 * (16 + 32))
+    assert used.fragmentation == 0
+    assert "3072 bytes of whole tensors at the peak, in 3072: 0.0% fragmentation" in program.listing()
+    assert Allocation(30, 40).fragmentation == 0.25
+    assert Allocation().fragmentation == 0
 
 
 def packed(program: Program) -> int:

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from eightfold.compiler import MachineStep, compilation, compile
+from eightfold.compiler import MachineStep, compile, streams
+from eightfold.compiler.chains import Chain, ChainSite, ChainTiling
 from eightfold.compiler.choice import Choices
 from eightfold.compiler.elements import WideConfig, WidePlan, plan_wide
 from eightfold.compiler.emission import Site
@@ -97,5 +98,8 @@ def test_layers_of_one_shape_are_cut_as_each_would_be_by_itself(monkeypatch: pyt
         def choose(self, layer: Layer, site: Site) -> Tiling:
             return Choices(config).choose(layer, site)
 
-    monkeypatch.setattr(compilation, "Choices", Forgetful)
+        def choose_chain(self, chain: Chain, site: ChainSite) -> ChainTiling:
+            return Choices(config).choose_chain(chain, site)
+
+    monkeypatch.setattr(streams, "Choices", Forgetful)
     assert commands(compile(builder.graph(), config)) == commands(remembered)
