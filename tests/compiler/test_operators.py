@@ -227,3 +227,10 @@ def test_a_window_of_too_many_pixels_for_an_exact_division_stays_with_the_host()
     builder = Builder((1, 90, 100, 1)).pool("AVERAGE_POOL_2D", (90, 100), padding="VALID")
     program = compile(builder.graph(), Config.named("8x8"))
     assert host_kinds(program) == {"AVERAGE_POOL_2D": "no multiplier divides all sums of 9000 pixels exactly"}
+
+
+def test_an_image_that_is_summed_but_does_not_fit_stays_with_the_host() -> None:
+    builder = Builder((1, 50, 50, 40)).pool("AVERAGE_POOL_2D", (50, 50), padding="VALID")
+    config = dataclasses.replace(Config.named("8x8"), scratchpad_bytes=64 * 1024)
+    (reason,) = host_kinds(compile(builder.graph(), config)).values()
+    assert reason == "one output row takes 100054 bytes of input and output; the scratchpad has 65536"
