@@ -12,7 +12,6 @@ import math
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 from ..hw.config import Config
 from .emission import Place, run_tile, store_tile
@@ -24,7 +23,7 @@ from .work import Layer
 
 Span = tuple[int, int]
 
-STRIPS = 6
+STRIPS = 8
 """Heights of strips to try."""
 
 
@@ -220,9 +219,10 @@ def candidates(chain: Chain, config: Config, site: ChainSite) -> Iterator[ChainT
     room = site.workspace[1] - site.workspace[0]
     grains = -(-chain.last.rows // chain.grain)
     heights = dict.fromkeys(-(-grains // n) for n in range(1, grains + 1))
-    fitting = (rows for rows in heights if chain.bytes(rows, config, site.whole) <= room)
+    fitting = [rows for rows in heights if chain.bytes(rows, config, site.whole) <= room]
     unused = max(0, config.bus_bytes - config.weight_row_bytes)
-    for rows in islice(fitting, STRIPS):
+    # High strips are few, low ones leave room to move upwards.
+    for rows in fitting[:: -(-len(fitting) // STRIPS)] if fitting else ():
         for part in (1, 2, 4):
             unit = config.weight_bytes // part - unused
             if unit >= smallest_unit(config):

@@ -78,7 +78,13 @@ def uses_of(layers: Sequence[Layer | Chain], leaving: Iterable[int]) -> list[Use
     ]
 
 
-def place(layers: Sequence[Layer | Chain], uses: Sequence[Use], weights: Sequence[int], config: Config) -> Placement:
+def place(
+    layers: Sequence[Layer | Chain],
+    uses: Sequence[Use],
+    weights: Sequence[int],
+    config: Config,
+    passing: Collection[int] = (),
+) -> Placement:
     """Decides what stays in the scratchpad.
 
     At first everything does. While that does not fit, of the tensors in the way the one that costs least has to pass
@@ -92,13 +98,17 @@ def place(layers: Sequence[Layer | Chain], uses: Sequence[Use], weights: Sequenc
         Their tensors.
     weights
         Packed bytes of each layer's weights.
+    config
+        The machine.
+    passing
+        Tensors that are to pass through in strips, come what may.
 
     Raises
     ------
     CompileError
         A layer does not even fit with strips of one row.
     """
-    whole = {use.tensor: use for use in uses}
+    whole = {use.tensor: use for use in uses if use.tensor not in passing}
     banished: list[Use] = []
     while True:
         placement, obstacle = _try(layers, whole.values(), config)

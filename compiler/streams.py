@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..hw.commands import COUNT_BITS
@@ -76,12 +76,12 @@ def machine_step(
     """
     stream = _Stream(config, leaving, weights_at)
     units: Sequence[Layer | Chain] = layers
-    saved = 0
+    saved, passing = 0, frozenset[int]()
     if fuse:
         alone = stream.arrange(layers, dram.copy())
         best = stream.fuse(alone, dram)
-        units, saved = best.units, alone.schedule.bytes - best.schedule.bytes
-    made = stream.arrange(units, dram)
+        units, passing, saved = best.units, best.passing, alone.schedule.bytes - best.schedule.bytes
+    made = stream.arrange(units, dram, passing)
     scheduled = made.schedule.commands()
     if len(scheduled) >= 1 << COUNT_BITS:
         raise CompileError(
@@ -119,12 +119,17 @@ class _Arranged:
     """A stream in which it is decided what is computed together."""
 
     units: Sequence[Layer | Chain]
+    passing: frozenset[int]
     uses: Sequence[Use]
     placement: Placement
     places: Mapping[int, Place]
     schedule: Schedule
     complete: Mapping[int, int]
     strips: Sequence[Resident]
+
+
+_Move = tuple[Sequence[Layer | Chain], frozenset[int], Hashable]
+"""Units, tensors that pass through, and what tells these from others."""
 
 
 class _Stream:
@@ -136,11 +141,11 @@ class _Stream:
         self._weights_at = weights_at
         self._choices = Choices(config)
 
-    def arrange(self, units: Sequence[Layer | Chain], dram: Dram) -> _Arranged:
-        """Emits all commands."""
+    def arrange(self, units: Sequence[Layer | Chain], dram: Dram, passing: frozenset[int] = frozenset()) -> _Arranged:
+        """Emits all commands; the tensors `passing` are not to lie whole in the scratchpad."""
         config = self._config
         uses = uses_of(units, self._leaving)
-        placement = place(units, uses, [unit.packed_bytes(config) for unit in units], config)
+        placement = place(units, uses, [unit.packed_bytes(config) for unit in units], config, passing)
         places = {use.tensor: _place(use, placement, dram) for use in uses}
         schedule, weight_buffer = Schedule(config), WeightBuffer(config)
         complete, strips = {}, []
@@ -156,28 +161,38 @@ class _Stream:
                 schedule.operator = unit.operator
                 emit(schedule, unit, self._choices.choose(unit, site), site, weight_buffer)
             complete[unit.destination] = schedule.executes
-        return _Arranged(units, uses, placement, places, schedule, complete, strips)
+        return _Arranged(units, passing, uses, placement, places, schedule, complete, strips)
 
     def fuse(self, best: _Arranged, dram: Dram) -> _Arranged:
-        """Fuses neighbours for as long as that gets better: those first whose tensor in between is largest."""
-        failed: set[tuple[int, ...]] = set()
+        """Fuses neighbours for as long as that gets better: those first whose tensor in between is largest.
+
+        Where a chain has little room beside a tensor that it reads or makes, that may pass through in strips as well.
+        """
+        failed: set[Hashable] = set()
         while True:
-            for units, key in self._merged(best):
+            for units, passing, key in (*self._merged(best), *self._evicted(best)):
                 if key in failed:
                     continue
+                failed.add(key)
                 try:
-                    trial = self.arrange(units, dram.copy())
+                    trial = self.arrange(units, dram.copy(), passing)
                 except CompileError:
-                    failed.add(key)
                     continue
                 if cost_of(trial.schedule) < cost_of(best.schedule):
                     best = trial
                     break
-                failed.add(key)
             else:
                 return best
 
-    def _merged(self, arranged: _Arranged) -> Iterator[tuple[list[Layer | Chain], tuple[int, ...]]]:
+    def _evicted(self, arranged: _Arranged) -> Iterator[_Move]:
+        """The same units, with one more tensor that passes through."""
+        for chain in (unit for unit in arranged.units if isinstance(unit, Chain)):
+            for tensor in (*chain.sources, chain.destination):
+                if tensor in arranged.placement.addresses and 4 * chain.sizes[tensor] > self._config.scratchpad_bytes:
+                    passing = arranged.passing | {tensor}
+                    yield arranged.units, passing, (passing, tuple(unit.operator for unit in arranged.units))
+
+    def _merged(self, arranged: _Arranged) -> Iterator[_Move]:
         """The units with some of them merged to one, and what tells these from others."""
         inside = [
             use
@@ -196,7 +211,7 @@ class _Stream:
             chain = Chain(tuple(some))
             if self._fusible(chain, arranged):
                 units = [*arranged.units[: use.first], chain, *arranged.units[use.last + 1 :]]
-                yield units, tuple(layer.operator for layer in some)
+                yield units, arranged.passing, (arranged.passing, tuple(layer.operator for layer in some))
 
     def _fusible(self, chain: Chain, arranged: _Arranged) -> bool:
         """Whether what is in between is needed nowhere else, and all of it is one image."""
