@@ -82,7 +82,7 @@ class WidePlan:
 def plan_wide(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, element_bytes: int = 4) -> WidePlan:
     """Lays a network out as if weights and activations had `element_bytes` bytes, on the same memories and bus.
 
-    The operators on the machine are those that it computes in int8.
+    The operators on the machine are those that it computes in int8. Layers are computed one after the other.
 
     Raises
     ------
@@ -92,4 +92,4 @@ def plan_wide(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, 
         The network is not supported, or inconsistent.
     """
     wide = WideConfig.of(config, element_bytes)
-    return WidePlan(wide, tuple(make_plan(graph, wide, profile).steps))
+    return WidePlan(wide, tuple(make_plan(graph, wide, profile, fuse=False).steps))

@@ -309,9 +309,9 @@ def saving(study: Study) -> Figure | None:
     if study.wide is None:
         return None
     rows = [
-        (i, study.traffic[i].total, study.wide.actions[i].traffic.total)
+        (i, study.plain_traffic[i].total, study.wide.actions[i].traffic.total)
         for i in study.on_machine
-        if i in study.wide.actions and study.traffic[i].total
+        if i in study.wide.actions and i in study.plain_traffic and study.plain_traffic[i].total
     ]
     if not rows:
         return None
@@ -334,8 +334,12 @@ def saving(study: Study) -> Figure | None:
     places = range(len(rows))
     axes.scatter([r[1] for r in rows], places, s=18, color=Palette.BLUE, label="int8", linewidth=0, zorder=2)
     axes.scatter([r[2] for r in rows], places, s=18, color=Palette.RED, label="float32, and how many times as much")
+    if study.fused:
+        moved = [study.traffic[r[0]].total or math.nan for r in rows]
+        axes.scatter(moved, places, s=9, color=Palette.AMBER, label="int8, fused", linewidth=0, zorder=3)
     _label_layers(axes, study, [r[0] for r in rows])
-    axes.set_xlim(min(r[1] for r in rows) / 1.5, max(r[2] for r in rows) * 2.2)
+    least = min(min(r[1], study.traffic[r[0]].total or r[1]) for r in rows)
+    axes.set_xlim(least / 1.5, max(r[2] for r in rows) * 2.2)
     axes.xaxis.set_major_formatter(FuncFormatter(_bytes_decimal))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bytes between the machine and DRAM")
@@ -373,8 +377,11 @@ def energy_saved(study: Study) -> Figure | None:
     """Energy by component, in int8 and in float32."""
     if not study.energy.layers or study.wide_energy is None:
         return None
-    figure, axes = _new(height=1.75)
-    reports = (study.energy, study.wide_energy)
+    names = {"int8": study.plain_energy, "float32": study.wide_energy}
+    if study.fused:
+        names = {"int8, fused": study.energy} | names
+    reports = list(names.values())
+    figure, axes = _new(height=1.05 + 0.35 * len(reports))
     style = {name: (name, color) for name, color in _ENERGY.items()}
     _stacked(axes, [{name: r.components[name].middle for name in COMPONENTS} for r in reports], style)
     for place, report in enumerate(reports):
@@ -382,8 +389,8 @@ def energy_saved(study: Study) -> Figure | None:
         if total.low < total.high:
             axes.plot([total.low, total.high], [place, place], color=Palette.INK, linewidth=1.2)
     axes.set_xlim(0, 1.04 * max(r.total.high for r in reports))
-    axes.set_yticks([0, 1], ["int8", "float32"])
-    axes.set_ylim(1.6, -0.6)
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
     label = "energy of an inference" + (", and its range" if _ranges(study) else "")
     _ticks(axes, label, lambda v, _: str(Energy.of(v)))

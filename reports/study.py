@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.program import CompileError, HostStep, Program
+from ..compiler.compilation import compile
+from ..compiler.program import CompileError, HostStep, MachineStep, Program
 from ..golden.graph import Graph, ModelError
 from ..golden.numerics import Profile
 from ..golden.runtime import Session
@@ -55,8 +56,11 @@ class Study:
         Causes of cycles, and bytes, by operator on the machine.
     energy
         Of an inference.
+    plain, plain_traffic, plain_energy
+        The same in int8 with layers one after the other, to compare with float32; where none were fused, as above.
     wide, wide_energy, wide_reason
-        The same network in float32 and its energy; None, with the reason, where it cannot be laid out.
+        The same network in float32, with layers one after the other, and its energy; None, with the reason, where it
+        cannot be laid out.
     occupants
         Of the scratchpad.
     distributions
@@ -76,6 +80,9 @@ class Study:
     causes: Mapping[int, Causes]
     traffic: Mapping[int, Traffic]
     energy: EnergyReport
+    plain: CycleProfile
+    plain_traffic: Mapping[int, Traffic]
+    plain_energy: EnergyReport
     wide: FloatDesign | None
     wide_energy: EnergyReport | None
     wide_reason: str
@@ -109,6 +116,16 @@ class Study:
     def total_traffic(self) -> Traffic:
         """Of an inference."""
         return sum(self.traffic.values(), Traffic())
+
+    @property
+    def total_plain_traffic(self) -> Traffic:
+        """Of an inference with layers one after the other."""
+        return sum(self.plain_traffic.values(), Traffic())
+
+    @property
+    def fused(self) -> bool:
+        """Whether layers are computed together."""
+        return self.plain is not self.profile
 
     @property
     def total_causes(self) -> dict[str, float]:
@@ -162,6 +179,11 @@ class Study:
             "peers": [{"name": p.name, "conditions": p.conditions, "cycles": c} for p, c in self.peers.items()],
             "bit_exact": None if self.result is None else self.result.bit_exact,
             "backend": None if self.result is None else self.result.backend,
+            "int8_unfused": {
+                "cycles": self.plain.cycles,
+                "traffic": asdict(self.total_plain_traffic) | {"total": self.total_plain_traffic.total},
+                "energy": self.plain_energy.to_json(),
+            },
             "float32": {"reason": self.wide_reason},
         }
         if wide is not None and wide_energy is not None:
@@ -186,6 +208,8 @@ class Study:
             spent = self.layer_energy[index].total
             value["energy"] = [spent.low, spent.high]
         if self.wide is not None and index in self.wide.actions:
+            value["int8_unfused_cycles"] = self.plain.layers[index].cycles
+            value["int8_unfused_traffic"] = asdict(self.plain_traffic[index])
             value["float32_cycles"] = self.wide.layer_cycles[index]
             value["float32_traffic"] = asdict(self.wide.actions[index].traffic)
         for kind in ("weights", "activations"):
@@ -250,6 +274,10 @@ def study(
     """
     told("cycles")
     cost = profile(program, latency)
+    plain = cost
+    if any(step.fusions for step in program.steps if isinstance(step, MachineStep)):
+        told("layers one after the other")
+        plain = profile(compile(program.graph, program.config, program.profile, fuse=False), latency)
     told("float32 on the same memories")
     wide, reason = _wide(program, latency)
     result = None
@@ -275,6 +303,9 @@ def study(
         causes=causes(cost),
         traffic={operator: done.traffic for operator, done in actions_of(cost)[0].items()},
         energy=energy(cost, table),
+        plain=plain,
+        plain_traffic={operator: done.traffic for operator, done in actions_of(plain)[0].items()},
+        plain_energy=energy(plain, table),
         wide=wide,
         wide_energy=None if wide is None else float_energy(wide, table),
         wide_reason=reason,

@@ -148,11 +148,12 @@ def quantization(study: Study) -> Table | None:
         return None
     rows = []
     wide_energy = dict(zip(study.wide.actions, study.wide_energy.layers, strict=True))
+    plain_energy = {layer.index - study.graph.first: layer for layer in study.plain_energy.layers}
     for index in study.on_machine:
-        if index not in study.wide.actions:
+        if index not in study.wide.actions or index not in plain_energy:
             continue
-        layer, narrow, wide = study.layers[index], study.traffic[index], study.wide.actions[index].traffic
-        spent, wide_spent = study.layer_energy[index].total, wide_energy[index].total
+        layer, narrow, wide = study.plain.layers[index], study.plain_traffic[index], study.wide.actions[index].traffic
+        spent, wide_spent = plain_energy[index].total, wide_energy[index].total
         rows.append(
             (
                 number(layer.index, "d"),
@@ -173,8 +174,8 @@ def quantization(study: Study) -> Table | None:
     return Table(
         "quantization",
         "int8 and float32, layer by layer",
-        "The same network, laid out by the same compiler for the same on-chip memories and the same bus: what each "
-        "layer moves, takes and spends in int8 and in float32.",
+        "The same network, laid out by the same compiler for the same on-chip memories and the same bus, layers one "
+        "after the other: what each layer moves, takes and spends in int8 and in float32.",
         (
             "#",
             "operator",
@@ -196,9 +197,11 @@ def quantization(study: Study) -> Table | None:
 
 def bandwidth(study: Study) -> Table:
     """What crosses the bus in an inference, and what is stored, in int8 and in float32."""
-    narrow, wide = study.total_traffic, study.wide.traffic if study.wide is not None else None
-    entries: list[tuple[str, int | None, int | None]] = [
-        (label, getattr(narrow, name), None if wide is None else getattr(wide, name))
+    fused, narrow = study.total_traffic, study.total_plain_traffic
+    wide = study.wide.traffic if study.wide is not None else None
+    parameters = study.parameters
+    entries: list[tuple[str, int | None, int | None, int | None]] = [
+        (label, getattr(fused, name), getattr(narrow, name), None if wide is None else getattr(wide, name))
         for label, name in (
             ("weights, loaded", "weights"),
             ("activations, read", "activations_read"),
@@ -208,20 +211,35 @@ def bandwidth(study: Study) -> Table:
         )
     ]
     entries += [
-        ("parameters of the network", *study.parameters),
-        ("the network's file", study.file_bytes, None),
+        ("parameters of the network", parameters[0], *parameters),
+        ("the network's file", study.file_bytes, study.file_bytes, None),
     ]
     rows = tuple(
-        (word(name), number(a), number(b), times(_ratio(b, a)))
-        for name, a, b in entries
-        if a is not None or b is not None
+        (
+            word(label),
+            *([number(a)] if study.fused else []),
+            number(b),
+            number(c),
+            times(_ratio(c, b)),
+            *([times(_ratio(c, a))] if study.fused else []),
+        )
+        for label, a, b, c in entries
+        if b is not None or c is not None
     )
+    extra = ("int8 with fused layers, B",) if study.fused else ()
     return Table(
         "bandwidth",
         "Bytes in int8 and in float32",
         "Bytes of one inference between the machine and DRAM, and of what is stored; the file holds more than its "
         "parameters.",
-        ("what", "int8, B", "float32, B", "times"),
+        (
+            "what",
+            *extra,
+            "int8, B",
+            "float32, B",
+            "times",
+            *(("times, with fused layers",) if study.fused else ()),
+        ),
         rows,
     )
 

@@ -26,7 +26,7 @@ NETWORK = (
 
 
 def of_network(config: Config) -> CycleProfile:
-    return profile(compile(NETWORK.graph(), config))
+    return profile(compile(NETWORK.graph(), config, fuse=False))
 
 
 def of_digits(config: Config) -> CycleProfile:
@@ -38,6 +38,7 @@ CASES = {
     "digits on 4x4": of_digits(Config.named("4x4")),
     "strips and a 16-byte bus": of_network(dataclasses.replace(TIGHT, bus_bytes=16)),
     "a 4-byte bus": of_network(dataclasses.replace(TIGHT, bus_bytes=4)),
+    "fused layers": profile(compile(NETWORK.graph(), TIGHT)),
 }
 
 

@@ -48,9 +48,9 @@ def on_the_host() -> Study:
     """A network of which nothing runs on the machine, and which has no weights."""
     builder = Builder((1, 4, 4, 2))
     output = builder._activation((1, 4, 4, 2))
-    relu = Operator(0, "RELU", (builder.input,), (output,), {})
-    main = Subgraph("main", tuple(builder.tensors), (relu,), (builder.input,), (output,))
-    return of(Graph("relu", (main,)), builder.image())
+    logistic = Operator(0, "LOGISTIC", (builder.input,), (output,), {})
+    main = Subgraph("main", tuple(builder.tensors), (logistic,), (builder.input,), (output,))
+    return of(Graph("logistic", (main,)), builder.image())
 
 
 class Page(HTMLParser):
@@ -188,12 +188,28 @@ def test_a_network_that_runs_on_the_host_says_so_for_every_figure() -> None:
     text = " ".join(parsed(found["report.html"]).text)
     assert text.count("No operator runs on the machine") >= 6
     assert "No operator has weights that are quantized to 8 bits." in text
-    assert "RELU 0: the machine does not compute this operator" in text
+    assert "LOGISTIC 0: the machine does not compute this operator" in text
     assert "figures/cycles.svg" not in found
     assert "figures/activations.svg" in found
     value = json.loads(found["report.json"])
     assert (value["cycles"], value["layers"][0]["where"]) == (0, "host")
     assert value["float32"]["reason"] == "no operator runs on the machine"
+
+
+def test_fused_layers_are_compared_with_layers_one_after_the_other() -> None:
+    builder = Builder((1, 20, 20, 24)).convolution(40, (3, 3)).convolution(40, (5, 5), depthwise=True)
+    graph = builder.convolution(9, (1, 1)).graph()
+    tight = Config(name="tight", scratchpad_bytes=24 * 1024, weight_bytes=8192)
+    found = of(graph, builder.image(), tight)
+    assert found.fused
+    assert found.total_traffic.total < found.total_plain_traffic.total
+    bandwidth = next(table for table in tables(found) if table.name == "bandwidth")
+    assert "int8 with fused layers, B" in bandwidth.columns
+    assert "with fused layers)" in render(found)["report.md"]
+    value = found.to_json()
+    assert value["int8_unfused"]["traffic"]["total"] == found.total_plain_traffic.total > value["traffic"]["total"]
+    assert not digits().fused
+    assert "int8 with fused layers, B" not in files()["tables/bandwidth.csv"]
 
 
 def test_a_network_that_fits_in_int8_only_says_so() -> None:
