@@ -165,10 +165,9 @@ TARGETS: Mapping[str, Target] = {
             Device(
                 name="GW2A-18",
                 capacity={"LUT": 20736, "FF": 15552, "DSP": 48, "RAM": 46},
-                place=("--device", "GW2A-LV18PG484C8/I7", "--vopt", "family=GW2A-18"),
             ),
         ),
-        placer="himbaechel-gowin",
+        placer=None,  # nextpnr wants a place for every pin
     ),
 }
 """What `--target` may say."""
@@ -309,6 +308,7 @@ def synthesize(
         (folder / "netlist.json").unlink()
 
     cells = json.loads((cached("synthesis", key, "cells.json", make) / "cells.json").read_text(encoding="utf-8"))
+    _check_multipliers(cells, family, config, part)
     result = Synthesis(
         config=config,
         part=part,
@@ -440,6 +440,16 @@ def _component(cell: str) -> str:
         if path.startswith(prefixes):
             return component
     return _REST
+
+
+def _check_multipliers(cells: Mapping[str, Mapping[str, int]], family: Target, config: Config, part: str) -> None:
+    """Refuses a netlist that lacks some: `synth_ice40 -dsp` of Yosys 0.70 has been seen to drop them."""
+    held = cells.get(_REST if part == "array" else "array", {})
+    kept = sum(count for kind, count in held.items() if any(re.fullmatch(p, kind) for p in family.weights["DSP"]))
+    if kept < config.multipliers:
+        raise SynthesisError(
+            f"yosys kept {kept} of the array's {config.multipliers} multipliers as DSP blocks; its figures are of no use"
+        )
 
 
 def _resources(

@@ -58,6 +58,12 @@ def test_cells_are_counted_as_what_they_take() -> None:
     assert xilinx.totals == {"LUT": 3, "FF": 3, "DSP": 0, "RAM": 3}
 
 
+def test_a_netlist_without_its_multipliers_is_refused() -> None:
+    with pytest.raises(SynthesisError, match="yosys kept 7 of the array's 8 multipliers"):
+        synthesis._check_multipliers({"array": {"SB_MAC16": 7}}, TARGETS["ice40"], SMALL, "machine")
+    synthesis._check_multipliers({"array": {"SB_MAC16": 8}}, TARGETS["ice40"], SMALL, "machine")
+
+
 @pytest.mark.parametrize(
     ("cell", "component"),
     [
@@ -114,6 +120,7 @@ def test_the_clock_is_the_median_of_all_seeds() -> None:
         ({"part": "half"}, "part is 'half'"),
         ({"seeds": -1}, "seeds is -1"),
         ({"target": "xilinx", "seeds": 1}, "no clock can be told for xilinx"),
+        ({"target": "gowin", "seeds": 1}, "no clock can be told for gowin"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], problem: str) -> None:
