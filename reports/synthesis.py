@@ -448,7 +448,7 @@ def _check_multipliers(cells: Mapping[str, Mapping[str, int]], family: Target, c
     kept = sum(count for kind, count in held.items() if any(re.fullmatch(p, kind) for p in family.weights["DSP"]))
     if kept < config.multipliers:
         raise SynthesisError(
-            f"yosys kept {kept} of the array's {config.multipliers} multipliers as DSP blocks; its figures are of no use"
+            f"yosys kept {kept} of the array's {config.multipliers} multipliers as DSP blocks: its figures are no use"
         )
 
 
