@@ -76,7 +76,10 @@ def fit(
         [{"params": groups[0], "weight_decay": 1e-2}, {"params": groups[1], "weight_decay": 0.0}], lr=regime.rate
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=regime.rate, total_steps=regime.steps + 1, pct_start=0.1
+        optimizer,
+        max_lr=regime.rate,
+        total_steps=max(regime.steps + 1, 11),  # of fewer, a tenth is no step, by which torch divides
+        pct_start=0.1,
     )
     labels = torch.from_numpy(digits.train_labels.astype(np.int64))
     order = torch.empty(0, dtype=torch.int64)
