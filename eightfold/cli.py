@@ -429,6 +429,117 @@ def report(
 
 
 @app.command()
+def explore(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL.tflite...", help="One network or several.", show_default=False)
+    ],
+    rows: Annotated[str | None, typer.Option(metavar="N,...", help="Of the array.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="N,...", help="Of the array.")] = None,
+    scratchpad: Annotated[str | None, typer.Option(metavar="KIB,...", help="Memory for activations.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="KIB,...", help="Memory for packed weights.")] = None,
+    accumulators: Annotated[str | None, typer.Option(metavar="KIB,...", help="Memory for partial sums.")] = None,
+    bus: Annotated[str | None, typer.Option(metavar="BYTES,...", help="Width of the bus.")] = None,
+    rounding: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Of the requantization: double, double-up, single.")
+    ] = None,
+    fuse: Annotated[str | None, typer.Option(metavar="on,off", help="Whether layers are computed together.")] = None,
+    sweep: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="A sweep; see docs/exploration.md.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Take N combinations at random.", show_default="all")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of that choice.", show_default="1")] = None,
+    config: ConfigOption = _CONFIG,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", help="Whose arithmetic.", show_default="what each machine's rounding suits"),
+    ] = None,
+    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    energy: Annotated[
+        str,
+        typer.Option(
+            "--energy",
+            metavar="45nm|7nm|FILE.toml",
+            help="What actions cost; see docs/energy.md.",
+            autocompletion=_energy_names,
+        ),
+    ] = "45nm",
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes.", show_default="one per processor")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler instead, as tcp://host:8786.")
+    ] = None,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="POINT",
+            help="Run this point on the RTL: its name, fastest, frugal or smallest; may be given several times.",
+        ),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="For --confirm: fast or icarus.")] = "fast",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where figures go, and finished points.")] = Path(
+        "out/explore"
+    ),
+    json_file: JsonOption = None,
+) -> None:
+    """Show what networks cost on many machines, and which machines none beats; goes on where it was interrupted."""
+    from .exploring import confirm as on_rtl
+    from .exploring import files_of, networks_of, space_of
+    from .reports.energy import EnergyTable
+    from .reports.exploration.sweep import explore as visit
+    from .reports.exploration.tables import exploration_report
+    from .sim.simulation import ALIASES, RTL
+
+    if ALIASES.get(backend, backend) not in RTL:
+        raise UsageError(f"--backend is {backend!r}; fast or icarus was expected")
+    lists = {
+        "rows": rows,
+        "columns": columns,
+        "scratchpad_bytes": scratchpad,
+        "weight_bytes": weights,
+        "accumulator_bytes": accumulators,
+        "bus_bytes": bus,
+        "rounding": rounding,
+        "fuse": fuse,
+    }
+    space = space_of(_config(config), sweep, lists, sample, seed)
+    table = EnergyTable.from_toml(energy) if energy.endswith(".toml") else EnergyTable.named(energy)
+    chosen = None if profile is None else _profile(profile, "--profile")
+    check_folder(out)
+    networks = networks_of(models)
+    settings: dict[str, Any] = {"profile": chosen, "latency": latency, "table": table}
+    with _bar("exploring", "points") as show:
+        found = visit(
+            networks,
+            space,
+            out=out,
+            jobs=jobs,
+            scheduler=scheduler,
+            told=lambda done, total: show(done / max(1, total), done),
+            **settings,
+        )
+    confirmed: list[dict[str, Any]] = []
+    write_folder(out, files_of(found, confirmed))
+    if confirm:
+        with _stages("confirming") as told:
+            confirmed += on_rtl(found, networks, confirm, backend=backend, profile=chosen, told=told)
+        write_folder(out, files_of(found, confirmed))
+    if json_file is not None:
+        _deliver(found.to_json() | {"confirmed": confirmed}, json_file, "")
+        return
+    _show(exploration_report(found))
+    for run in confirmed:
+        agree = (
+            "as the model says"
+            if run["rtl_cycles"] == run["model_cycles"]
+            else f"the model says {run['model_cycles']:,}"
+        )
+        exact = "every tensor exact" if run["bit_exact"] else "tensors differ"
+        _say(f"{run['point']}, {run['network']}: {run['rtl_cycles']:,} cycles on the RTL, {agree}; {exact}")
+    _say(f"{out}: {', '.join(files_of(found, confirmed))}")
+
+
+@app.command()
 def compile(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
@@ -889,10 +1000,11 @@ def _mendable(error: Exception) -> bool:
     from .hw.config import ConfigError
     from .inputs import InputError
     from .reports.energy import EnergyError
+    from .reports.exploration.space import SpaceError
     from .sim.errors import MachineError, SettingError, SimulatorError
     from .sim.interpreter import InterpreterError
 
-    inputs = (ModelError, ConfigError, EnergyError, InputError, OutputError, SettingError, UsageError)
+    inputs = (ModelError, ConfigError, EnergyError, InputError, OutputError, SettingError, SpaceError, UsageError)
     return isinstance(error, (*inputs, CompileError, ProgramError, MachineError, SimulatorError, InterpreterError))
 
 

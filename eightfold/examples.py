@@ -26,6 +26,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "eightfold report model.tflite --out build/report --config 32x32 --energy 7nm --clock 800",
             "eightfold report model.tflite --out build/report --backend fast --input image.npy",
         ),
+        "explore": (
+            "eightfold explore model.tflite --rows 8,16 --columns 8,16,32 --bus 4,8",
+            "eightfold explore first.tflite second.tflite --sweep sweep.toml --sample 200 --jobs 4",
+            "eightfold explore model.tflite --rows 4,8 --columns 4 --confirm fastest",
+        ),
         "compile": (
             "eightfold compile model.tflite --out model.efp",
             "eightfold compile model.tflite --listing -",

@@ -1,4 +1,4 @@
-"""A piece of a network's run that needs nothing but itself: it can be done in any process, on any computer, twice."""
+"""Work that needs nothing but itself: it can be done in any process, on any computer, twice. A network's run is one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,31 @@ from .simulation import Simulation
 Array = npt.NDArray[Any]
 
 _RESULT = "result"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: the bytes of its result's file, or why there is none."""
+
+    result: bytes = b""
+    error: str = ""
+
+
+class Task(Protocol):
+    """Something for a worker: it is pickled, needs nothing but itself, and can be done twice."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def perform(self) -> Outcome:
+        """Does it.
+
+        Raises
+        ------
+        SimulatorError
+            It broke off: it may be worth another try, or another computer.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +85,34 @@ class Job:
             digest.update(hashlib.sha256(part).digest())
         return digest.hexdigest()[:32]
 
+    def perform(self) -> Outcome:
+        """Runs it.
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: the bytes of its result's file, or why there is none."""
-
-    result: bytes = b""
-    error: str = ""
+        Raises
+        ------
+        SimulatorError
+            The simulation broke off, or there is none: it may be worth another try, or another computer.
+        """
+        try:
+            with Simulation(
+                from_bytes(self.program, self.name),
+                self.backend,
+                latency=self.latency,
+                stalls=self.stalls,
+                seed=self.seed,
+            ) as simulation:
+                result = simulation.run(self.inputs)
+        except SimulatorError:
+            raise
+        except (MachineError, SettingError, ModelError) as error:
+            return Outcome(error=str(error))
+        except Exception as error:
+            return Outcome(error=f"{type(error).__name__}: {error}")
+        file = io.BytesIO()
+        arrays: dict[str, Any] = {f"output{i}": value for i, value in enumerate(result.outputs)}
+        arrays[_RESULT] = np.array(json.dumps(result.to_json()))
+        np.savez(file, **arrays)
+        return Outcome(file.getvalue())
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,32 +121,6 @@ class JobResult:
 
     run: dict[str, Any]
     outputs: tuple[Array, ...]
-
-
-def perform(job: Job) -> Outcome:
-    """Runs a job.
-
-    Raises
-    ------
-    SimulatorError
-        The simulation broke off, or there is none: it may be worth another try, or another computer.
-    """
-    try:
-        with Simulation(
-            from_bytes(job.program, job.name), job.backend, latency=job.latency, stalls=job.stalls, seed=job.seed
-        ) as simulation:
-            result = simulation.run(job.inputs)
-    except SimulatorError:
-        raise
-    except (MachineError, SettingError, ModelError) as error:
-        return Outcome(error=str(error))
-    except Exception as error:
-        return Outcome(error=f"{type(error).__name__}: {error}")
-    file = io.BytesIO()
-    arrays: dict[str, Any] = {f"output{i}": value for i, value in enumerate(result.outputs)}
-    arrays[_RESULT] = np.array(json.dumps(result.to_json()))
-    np.savez(file, **arrays)
-    return Outcome(file.getvalue())
 
 
 def read_result(path: Path) -> JobResult | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import SimulatorError
 from .image import environment
-from .job import Job, Outcome, perform
+from .job import Outcome, Task
 
 ATTEMPTS = 3
 """How often a job is tried whose worker or simulation breaks off."""
@@ -23,7 +23,7 @@ _CONNECT_SECONDS = 10
 _END_SECONDS = 10.0
 
 
-def in_processes(jobs: Sequence[Job], count: int) -> Iterator[tuple[int, Outcome]]:
+def in_processes(jobs: Sequence[Task], count: int) -> Iterator[tuple[int, Outcome]]:
     """Performs jobs in so many processes of this computer.
 
     Yields
@@ -49,6 +49,10 @@ def in_processes(jobs: Sequence[Job], count: int) -> Iterator[tuple[int, Outcome
             workers.close()
 
 
+def _perform(job: Task) -> Outcome:
+    return job.perform()
+
+
 class _Workers:
     """One worker per thread that asks for one."""
 
@@ -58,7 +62,7 @@ class _Workers:
         self._lock = threading.Lock()
         self._closed = False
 
-    def perform(self, job: Job) -> Outcome:
+    def perform(self, job: Task) -> Outcome:
         """Performs a job in the worker of the calling thread."""
         why = ""
         for _ in range(ATTEMPTS):
@@ -103,7 +107,7 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def perform(self, job: Job) -> Outcome | str:
+    def perform(self, job: Task) -> Outcome | str:
         """The outcome, or why there is none."""
         requests, replies = self._process.stdin, self._process.stdout
         if requests is None or replies is None:
@@ -143,7 +147,7 @@ class _Worker:
         return f": {lines[-1].strip()}" if lines else ""
 
 
-def on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, Outcome]]:
+def on_cluster(jobs: Sequence[Task], address: str) -> Iterator[tuple[int, Outcome]]:
     """Performs jobs on a Dask cluster, whose workers have Eightfold and the simulator installed.
 
     Parameters
@@ -172,7 +176,7 @@ def on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, Outcome
         raise SimulatorError(f"there is no Dask scheduler at {address}: {error}") from None
     with client:
         places: dict[Any, int] = {
-            client.submit(perform, job, pure=False, retries=ATTEMPTS - 1): place for place, job in enumerate(jobs)
+            client.submit(_perform, job, pure=False, retries=ATTEMPTS - 1): place for place, job in enumerate(jobs)
         }
         try:
             for future in distributed.as_completed(places, loop=client.loop):

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import IO
 
 from .errors import SimulatorError
-from .job import Job, Outcome, perform
+from .job import Outcome, Task
 
 _GRACE_SECONDS = 5.0
 
@@ -29,16 +29,16 @@ def main() -> None:
     os.dup2(2, 1)  # whatever else is written must not get between the replies
     for job in _jobs(sys.stdin.buffer):
         try:
-            reply: Outcome | str = perform(job)
+            reply: Outcome | str = job.perform()
         except SimulatorError as error:
             reply = str(error)
         pickle.dump(reply, replies)
         replies.flush()
 
 
-def _jobs(requests: IO[bytes]) -> Iterator[Job]:
+def _jobs(requests: IO[bytes]) -> Iterator[Task]:
     """What comes in. Its end interrupts the job that is under way: nobody waits for it any more."""
-    queue: SimpleQueue[Job | None] = SimpleQueue()
+    queue: SimpleQueue[Task | None] = SimpleQueue()
 
     def receive() -> None:
         with suppress(EOFError, pickle.UnpicklingError):

@@ -470,7 +470,7 @@ def test_every_command_knows_quiet_and_shows_examples(capsys: pytest.CaptureFixt
         assert "--quiet" in succeed(capsys, name, "--help")
 
 
-SLOW = ("icarus", "fast", "waves", "demo", "litert", "export model.tflite", "report model.tflite")
+SLOW = ("icarus", "explore", "fast", "waves", "demo", "litert", "export model.tflite", "report model.tflite")
 
 
 @pytest.mark.parametrize("example", [e for examples in EXAMPLES.values() for e in examples])
@@ -533,3 +533,37 @@ def test_completion_knows_names() -> None:
 def test_colours_are_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["run", DIGITS, "--backend", "golden"], ["doctor"], ["--help"], ["report", "--help"]):
         assert "\x1b" not in succeed(capsys, *arguments)
+
+
+def test_exploring_writes_a_folder_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("explore", DIGITS, "--rows", "4, 8,3", "--columns", "4", "--fuse", "on", "--jobs", "1", "--out", "out")
+    text = succeed(capsys, *command)
+    assert "2 machines" in text
+    assert "rows is 3; 4 to 64 was expected" in text
+    names = {"explore.json", "explore.csv", "explore.png", "explore.svg", "skipped.csv", "points.jsonl", "files.sha256"}
+    assert set(os.listdir("out")) == names
+    before = {name: (Path("out") / name).read_bytes() for name in names}
+    assert succeed(capsys, *command) == text
+    assert {name: (Path("out") / name).read_bytes() for name in names} == before
+    value = json.loads(succeed(capsys, *command, "--json", "-"))
+    assert value["format"] == "eightfold-exploration/1"
+    assert len(value["figures"]) == 2
+
+
+@needs_icarus
+def test_a_point_is_confirmed_on_the_rtl(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("explore", DIGITS, "--config", "4x4", "--rows", "4", "--columns", "4", "--jobs", "1", "--out", "out")
+    text = succeed(capsys, *command, "--confirm", "fastest", "--confirm", "smallest", "--backend", "icarus")
+    assert text.count("cycles on the RTL, as the model says; every tensor exact") == 1
+
+
+def test_explorations_that_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "rows has 'x'" in refuse(capsys, "explore", DIGITS, "--rows", "4,x")
+    assert "--fuse has 'maybe'" in refuse(capsys, "explore", DIGITS, "--fuse", "maybe")
+    assert "--rounding has 'up'" in refuse(capsys, "explore", DIGITS, "--rounding", "up")
+    assert "missing.toml" in refuse(capsys, "explore", DIGITS, "--sweep", "missing.toml")
+    assert "missing.tflite" in refuse(capsys, "explore", "missing.tflite")
+    assert "called 'digits' too" in refuse(capsys, "explore", DIGITS, DIGITS)
+    assert "--backend is 'model'" in refuse(capsys, "explore", DIGITS, "--backend", "model")
+    Path("file").touch()
+    assert "file" in refuse(capsys, "explore", DIGITS, "--out", "file/below")
