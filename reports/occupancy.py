@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..compiler.program import Program, Resident
 from ..hw.commands import Command, Execute, Load, Memory, Store
@@ -60,11 +60,12 @@ def _taken(occupants: Sequence[Occupant]) -> int:
 
 
 def _of_step(step: ModelledStep, program: Program, base: int) -> Iterator[Occupant]:
-    residents = []
+    by_tensor: dict[int, list[Occupant]] = {}
     for resident in step.step.residents:
         occupant = _resident(step, program, resident, base)
         if occupant is not None:
-            residents.append(occupant)
+            by_tensor.setdefault(resident.tensor, []).append(occupant)
+    residents = [found[0] if len(found) == 1 else _strips(found) for found in by_tensor.values()]
     yield from residents
     for operator in step.step.operators:
         own = [i for i, layer in enumerate(step.step.command_layers) if layer == operator]
@@ -80,6 +81,13 @@ def _of_step(step: ModelledStep, program: Program, base: int) -> Iterator[Occupa
             times = [step.timeline.commands[i] for i in own]
             start, until = min(t.start for t in times), max(t.end for t in times)
             yield Occupant(None, operator, first, last - first, base + start, base + until)
+
+
+def _strips(found: Sequence[Occupant]) -> Occupant:
+    """The place through which fused layers pass a tensor on, strip by strip."""
+    first = min(occupant.address for occupant in found)
+    end = max(occupant.address + occupant.size for occupant in found)
+    return replace(found[0], tensor=None, address=first, size=end - first)
 
 
 def _resident(step: ModelledStep, program: Program, resident: Resident, base: int) -> Occupant | None:

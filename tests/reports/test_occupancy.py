@@ -37,6 +37,17 @@ def test_strips_are_shown_where_tensors_do_not_fit() -> None:
     assert 0 < peak(found) <= config.scratchpad_bytes
 
 
+def test_what_fused_layers_pass_on_is_a_strip() -> None:
+    config = dataclasses.replace(DEFAULT, scratchpad_bytes=24 * KIB, weight_bytes=8 * KIB)
+    builder = Builder((1, 20, 20, 24)).convolution(40, (3, 3)).convolution(40, (5, 5), depthwise=True)
+    cost = profile(compile(builder.convolution(9, (1, 1)).graph(), config))
+    passed_on = {tensor for step in cost.steps for fusion in step.step.fusions for tensor in fusion.tensors}
+    assert passed_on
+    found = occupancy(cost)
+    assert passed_on.isdisjoint(o.tensor for o in found)
+    assert len(found) == len({(o.tensor, o.operator, o.address) for o in found})
+
+
 def test_an_alias_is_its_root() -> None:
     cost = profile(compile(read(MODELS / "digits.tflite"), DEFAULT))
     assert {o.tensor for o in occupancy(cost)}.isdisjoint(cost.program.roots)
