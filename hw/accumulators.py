@@ -73,7 +73,8 @@ class Accumulators(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        m.submodules.memory = memory = Memory(self._data)
+        # No collisions: a total is read no sooner than the cycle after it was written, see `REVISIT`.
+        m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
 
         def stages(value: Value, count: int, *, reset: bool = False) -> list[Signal]:

@@ -99,15 +99,19 @@ class SystolicArray(wiring.Component):
                 next_swap = Signal(name=f"swap_{cell}", reset_less=True)
                 next_depthwise = Signal(name=f"depthwise_{cell}", reset_less=True)
                 total = Signal(signed(self._sum_bits), name=f"sum_{cell}", reset_less=True)
+                chosen = Signal(signed(8), name=f"chosen_{cell}", reset_less=True)
                 m.d.sync += [
                     operand.eq(west),
                     moving.eq(north[c]),
+                    # Chosen before the register, so that a multiplier's inputs and output are registers, as in an
+                    # FPGA's DSP block.
+                    chosen.eq(Mux(depthwise, north[c][:8].as_signed(), west)),
                     next_swap.eq(swap),
                     next_depthwise.eq(depthwise),
                 ]
                 with m.If(swap):
                     m.d.sync += weight.eq(moving)
-                product = weight * Mux(next_depthwise, moving[:8].as_signed(), operand)
+                product = weight * chosen
                 product = delayed(product, self._multiplier_stages, f"product_{cell}")
                 m.d.sync += total.eq(sums[c] + product)
                 sums[c] = total

@@ -39,7 +39,7 @@ class DelayLine(wiring.Component):
             domain = m.d.sync if self._cycles else m.d.comb
             domain += [self.o_valid.eq(self.i_valid), self.o_data.eq(self.i_data)]
             return m
-        m.submodules.memory = memory = Memory(self._data)
+        m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1})
         write, read = memory.write_port(), memory.read_port()
         valid = Signal(self._cycles)
         place = Signal(range(self._cycles))

@@ -143,16 +143,16 @@ class RequantizationLanes(wiring.Component):
         operand = register("operand", 32, valid[1], number)
         squares = valid[1] & square
         multiplier = register("multiplier", 32, begin[2] | squares, Mux(squares, number, multiplier))
-        product = register("product", 64, valid[2], operand * multiplier)
-        product = register("product_held", 64, valid[3], product)
+        upper, middle, lower = self._product(c, operand, multiplier, register, valid)
         if single:
+            product = Cat(lower[:16], (Cat(lower[16:], upper).as_signed() + middle)[:48]).as_signed()
             exact = register("exact", 64, valid[4], product)
             nudge = Const(1, 1) << (30 - shift_5)[:6]
             nudged = register("nudged", 64, valid[5], exact + nudge)
             shifted = register("shifted", 64, valid[6], nudged >> (31 - shift_6)[:6])
         else:
             # The doubling high product. Its one saturating case needs a multiplier of -2^31, which there is none.
-            high = register("high", 32, valid[4], (product + (1 << 30)) >> 31)
+            high = register("high", 32, valid[4], (Cat(lower[16:], upper).as_signed() + middle) >> 15)
             right_5 = Mux(shift_5 < 0, -shift_5, 0)[:5]
             right_6 = Mux(shift_6 < 0, -shift_6, 0)[:5]
             nudge = (Const(1, 1) << right_5)[1:]
@@ -163,3 +163,24 @@ class RequantizationLanes(wiring.Component):
         m.d.comb += result.eq(shifted + self.zero_point)
         clamped = Mux(result < self.lower, self.lower, Mux(result > self.upper, self.upper, result))
         return shifted, register("output", 8, valid[7], clamped)
+
+    def _product(
+        self, c: int, a: Signal, b: Signal, register: Any, valid: list[Value]
+    ) -> tuple[Signal, Signal, Signal]:
+        """Parts of `a * b`, two steps later: `upper * 2^32 + middle * 2^16 + lower`, and 2^30 for a doubling product.
+
+        Four multipliers of 16 bits with registers around them, the size and the shape of an FPGA's DSP blocks; the
+        rounding constant comes for free on the way of the two products in the middle.
+        """
+        low_a, high_a = a[:16], a[16:].as_signed()
+        low_b, high_b = b[:16], b[16:].as_signed()
+        lower = register("product_ll", 33, valid[2], low_a * low_b)
+        ahead = register("product_lh", 33, valid[2], low_a * high_b)
+        behind = register("product_hl", 33, valid[2], high_a * low_b)
+        upper = register("product_hh", 32, valid[2], high_a * high_b)
+        half = 0 if self._rounding is Rounding.SINGLE else 1 << 14
+        return (
+            register("upper", 32, valid[3], upper),
+            register("middle", 35, valid[3], ahead + behind + half),
+            register("lower", 32, valid[3], lower[:32]),
+        )

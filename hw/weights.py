@@ -49,7 +49,9 @@ class WeightBuffer(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self._config
-        m.submodules.memory = memory = Memory(self._data)
+        # A program reads no row while it is being loaded. Where a line holds several, it may read their neighbour.
+        alone = config.weight_row_bytes >= config.bus_bytes
+        m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1} if alone else {})
         write = memory.write_port(granularity=8)
         read = memory.read_port()
         select_bits = (config.weight_line_bytes // config.weight_row_bytes - 1).bit_length()
