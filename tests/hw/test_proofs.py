@@ -1,0 +1,429 @@
+"""What is proved of the gateware, and that each proof would fail if the gateware were wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from amaranth.hdl import Cat, Const, Mux, Signal, Value, signed
+
+from eightfold.golden.numerics import Rounding
+from eightfold.hw import axi
+from eightfold.hw.arbiter import ReadArbiter
+from eightfold.hw.commands import Load
+from eightfold.hw.config import FIXED_POINT, Config
+from eightfold.hw.control import RegisterFile
+from eightfold.hw.delay import DelayLine
+from eightfold.hw.engine import Intake
+from eightfold.hw.load import LoadEngine
+from eightfold.hw.queue import Queue
+from eightfold.hw.registers import REGISTERS, Access
+from eightfold.hw.requantization import RequantizationLanes
+from eightfold.hw.store import StoreEngine
+from eightfold.hw.transfer import BurstSplitter
+
+from .proving import Proof
+
+TINY = Config(
+    rows=4,
+    columns=2,
+    scratchpad_bytes=32,
+    weight_bytes=64,
+    accumulator_bytes=128,
+    burst_beats=2,
+    outstanding_bursts=2,
+)
+
+
+# Queues, delays, intake.
+
+
+def queue_is_a_list(dut: Any, *, depth: int) -> Proof:
+    """A list of one-bit elements beside the queue: what the queue does with one bit it does with all."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    p.free(dut.i.valid, dut.i.payload, dut.o.ready)
+    elements = Signal(depth + 1)
+    count = Signal(range(depth + 2))
+    push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+    left = (count - pop)[: len(count)]
+    p.m.d.sync += [
+        count.eq(left + push),
+        elements.eq(((elements >> pop) & ~(Const(1, 1) << left)) | ((push & dut.i.payload) << left)),
+    ]
+    p.check(count == dut.level + dut.o.valid)
+    p.check(~dut.o.valid | (dut.o.payload == elements[0]))
+    p.check(p.offered(dut.o))
+    p.check(dut.i.ready == (dut.level != depth))
+    # What is there leaves: no more than a cycle passes before the first element is offered.
+    p.check(~p.past(dut.level != 0) | dut.o.valid)
+    return p
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_queue_neither_loses_nor_invents(depth: int, tmp_path: Path) -> None:
+    # Its pointers, level and output have come round after twice the depth and the latency.
+    assert queue_is_a_list(Queue(shape=1, depth=depth), depth=depth).holds(tmp_path, steps=2 * depth + 4)
+
+
+def test_a_queue_whose_pointer_turns_too_late_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Queue, "_after", lambda self, pointer: pointer + 1)
+    assert not queue_is_a_list(Queue(shape=1, depth=3), depth=3).holds(tmp_path, steps=10)
+
+
+def delay_line_is_registers(dut: DelayLine, *, cycles: int) -> Proof:
+    p = Proof()
+    p.m.submodules.dut = dut
+    p.free(dut.i_valid, dut.i_data)
+    p.check(dut.o_valid == p.past(dut.i_valid, cycles))
+    p.check(~dut.o_valid | (dut.o_data == p.past(dut.i_data, cycles)))
+    return p
+
+
+@pytest.mark.parametrize("cycles", [2, 3])
+def test_a_delay_line_is_a_row_of_registers(cycles: int, tmp_path: Path) -> None:
+    assert delay_line_is_registers(DelayLine(width=1, cycles=cycles), cycles=cycles).holds(tmp_path, steps=4 * cycles)
+
+
+def test_a_delay_line_of_another_length_is_refuted(tmp_path: Path) -> None:
+    assert not delay_line_is_registers(DelayLine(width=1, cycles=3), cycles=2).holds(tmp_path, steps=8)
+
+
+def intake_waits(dut: Intake) -> Proof:
+    """A command has its own words, in order, and waits for its counts."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    words, command = dut.words, dut.command
+    p.free(words.valid, words.payload, command.ready, dut.execute_completed, dut.store_completed)
+    taken, given = words.valid & words.ready, command.valid & command.ready
+    size = Load.words()
+    count = Signal(range(size + 1))
+    latest = Signal(64 * size)
+    with p.m.If(taken):
+        p.m.d.sync += latest.eq(Cat(latest[64:], words.payload))
+    p.m.d.sync += count.eq(Mux(given, 0, count + taken))
+    p.check(words.ready == (count != size))
+    payload = command.payload
+    reached = (dut.execute_completed >= payload.wait_execute) & (dut.store_completed >= payload.wait_store)
+    p.check(command.valid == ((count == size) & reached))
+    p.check(dut.waiting == ((count == size) & ~reached))
+    p.check((count != size) | (Value.cast(payload) == latest))
+    return p
+
+
+def test_no_command_starts_before_its_counts(tmp_path: Path) -> None:
+    # One command; nothing of it stays for the next but registers that the next overwrites.
+    assert intake_waits(Intake(Load)).holds(tmp_path, steps=Load.words() + 3)
+
+
+def test_an_intake_that_forgets_a_count_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Load, "waits", ("wait_execute",))
+    dut = Intake(Load)
+    dut.store_completed = Signal(20)
+    assert not intake_waits(dut).holds(tmp_path, steps=4)
+
+
+# The bus.
+
+
+def within_a_page(burst: Any, *, bus_bytes: int) -> Value:
+    return burst.address[:12] + (burst.length + 1) * bus_bytes <= axi.PAGE_BYTES
+
+
+def splitter_divides(dut: BurstSplitter, config: Config) -> Proof:
+    """Bursts are whole, follow each other in memory, and do not cross a page."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    p.free(dut.i.valid, dut.i.payload, dut.o.ready)
+    p.assume(~dut.i.valid | (dut.i.payload.beats != 0))
+    left, place, under_way = Signal.like(dut.i.payload.beats), Signal.like(dut.i.payload.place), Signal()
+    burst = dut.o.payload
+    with p.m.If(dut.i.valid & dut.i.ready):
+        p.m.d.sync += [left.eq(dut.i.payload.beats), place.eq(dut.i.payload.place), under_way.eq(1)]
+    with p.m.If(dut.o.valid & dut.o.ready):
+        p.m.d.sync += [left.eq(left - burst.beats), place.eq(place + burst.beats), under_way.eq(left != burst.beats)]
+    bus_bits = (config.bus_bytes - 1).bit_length()
+    p.check(dut.o.valid == under_way)
+    p.check(p.offered(dut.o))
+    fine = (
+        within_a_page(burst.burst, bus_bytes=config.bus_bytes)
+        & (burst.burst.length + 1 == burst.beats)
+        & (burst.burst.address == Cat(Const(0, bus_bits), place))
+        & (burst.beats <= left)
+        & (burst.last == (burst.beats == left))
+    )
+    p.check(~dut.o.valid | fine)
+    return p
+
+
+@pytest.mark.parametrize("burst_beats", [2, 64])
+def test_bursts_make_up_a_transfer_and_cross_no_page(burst_beats: int, tmp_path: Path) -> None:
+    config = Config(burst_beats=burst_beats)
+    assert splitter_divides(BurstSplitter(config), config).holds(tmp_path, steps=6)
+
+
+def test_bursts_of_more_than_a_page_are_refuted(tmp_path: Path) -> None:
+    config = Config(burst_beats=256, bus_bytes=16)
+    dut = BurstSplitter(config)
+    dut._burst_beats = 512
+    assert not splitter_divides(dut, config).holds(tmp_path, steps=3)
+
+
+def read_slave(p: Proof, bus: Any, *, bursts: int) -> Any:
+    """A slave that answers each burst with its beats, in order, whenever it likes; returns the bursts under way."""
+    lengths = Signal(8 * bursts)  # of the bursts under way, the oldest lowest
+    count, sent = Signal(range(bursts + 1)), Signal(8)
+    asked, beat = bus.ar.valid & bus.ar.ready, bus.r.valid & bus.r.ready
+    last = sent == lengths[:8]
+    answered = beat & last
+    p.assume(~bus.r.valid | (count != 0))
+    p.assume(bus.r.payload.last == last)
+    left = (count - answered)[: len(count)]
+    p.m.d.sync += [
+        sent.eq(Mux(answered, 0, sent + beat)),
+        count.eq(left + asked),
+        lengths.eq(Mux(answered, lengths >> 8, lengths) | (Mux(asked, bus.ar.payload.length, 0) << (left << 3))),
+    ]
+    p.check(~asked | (left != bursts))
+    p.check(p.offered(bus.ar))
+    p.check(bus.r.ready)
+    return count
+
+
+def arbiter_serves(dut: ReadArbiter, *, bursts: int) -> Proof:
+    """Two masters with one-bit addresses: each gets the beats of its own bursts, all of them."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    masters = (dut.fetch, dut.load)
+    owners, count = Signal(bursts), Signal(range(bursts + 1))
+    taken = Signal(2)
+    for n, master in enumerate(masters):
+        p.free(master.ar.valid, master.ar.payload)
+        p.assume(master.ar.payload.length <= 1)
+        p.assume(p.offered(master.ar))
+        p.m.d.comb += taken[n].eq(master.ar.valid & master.ar.ready)
+        p.check(master.r.valid == p.past(dut.bus.r.valid & (owners[0] == n)))
+        p.check(~master.r.valid | (Value.cast(master.r.payload) == p.past(dut.bus.r.payload)))
+    p.free(dut.bus.ar.ready, dut.bus.r.valid, dut.bus.r.payload)
+    read_slave(p, dut.bus, bursts=bursts)
+    # The order in which the masters' bursts were taken, and that in which they are answered.
+    answered = dut.bus.r.valid & dut.bus.r.payload.last
+    left = (count - answered)[: len(count)]
+    p.m.d.sync += [
+        count.eq(left + taken.any()),
+        owners.eq(((owners >> answered) & ~(Const(1, 1) << left)) | (taken[1] << left)),
+    ]
+    # What is under way behind the register counts until its last beat has come through it.
+    p.assume(~taken.any() | (count + p.past(answered) < bursts))
+    p.check(taken != 3)
+    return p
+
+
+def test_the_arbiter_brings_each_master_its_own_beats(tmp_path: Path) -> None:
+    assert arbiter_serves(ReadArbiter(bus_bytes=4, bursts=3), bursts=3).holds(tmp_path, steps=10)
+
+
+def test_an_arbiter_that_loses_count_is_refuted(tmp_path: Path) -> None:
+    assert not arbiter_serves(ReadArbiter(bus_bytes=4, bursts=2), bursts=3).holds(tmp_path, steps=10)
+
+
+def load_keeps_the_protocol(dut: LoadEngine, config: Config, *, limit: int) -> Proof:
+    """Any command words, at any time, with halts: bursts are announced and counted, and the engine is quiet after."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    p.m.submodules.arbiter = arbiter = ReadArbiter(bus_bytes=config.bus_bytes, bursts=limit)
+    for channel in ("ar", "r"):
+        inner, outer = getattr(dut.read, channel), getattr(arbiter.load, channel)
+        source, sink = (inner, outer) if channel == "ar" else (outer, inner)
+        p.m.d.comb += [sink.valid.eq(source.valid), sink.payload.eq(source.payload), source.ready.eq(sink.ready)]
+    bus = arbiter.bus
+    p.free(dut.commands.valid, dut.commands.payload, dut.halt, dut.base_address)
+    p.free(dut.execute_completed, dut.store_completed, bus.ar.ready, bus.r.valid, bus.r.payload)
+    count = read_slave(p, bus, bursts=limit)
+    p.check(~bus.ar.valid | within_a_page(bus.ar.payload, bus_bytes=config.bus_bytes))
+    p.check(~dut.quiet | ((count == 0) & ~bus.ar.valid))
+    return p
+
+
+def test_loads_keep_the_protocol(tmp_path: Path) -> None:
+    proof = load_keeps_the_protocol(LoadEngine(TINY), TINY, limit=TINY.outstanding_bursts)
+    assert proof.holds(tmp_path, steps=10)
+
+
+def test_loads_beyond_the_limit_are_refuted(tmp_path: Path) -> None:
+    proof = load_keeps_the_protocol(LoadEngine(TINY), TINY, limit=TINY.outstanding_bursts - 1)
+    assert not proof.holds(tmp_path, steps=10)
+
+
+def store_keeps_the_protocol(dut: StoreEngine, config: Config, *, limit: int) -> Proof:
+    """Each burst's beats come as announced, the last one marked, not before it; every burst waits for its answer."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    aw, w, b = dut.write.aw, dut.write.w, dut.write.b
+    p.free(dut.commands.valid, dut.commands.payload, dut.halt, dut.base_address, dut.scratchpad.data)
+    p.free(dut.load_completed, dut.execute_completed, aw.ready, w.ready, b.valid, b.payload)
+    # Lengths of the bursts that were announced and not sent, the oldest lowest; how many are sent, asked, unanswered.
+    lengths, waiting, beat = Signal(8 * limit), Signal(range(limit + 2)), Signal(8)
+    unasked, unanswered = Signal(signed(4)), Signal(signed(4))
+    announced = aw.valid & ~p.past(aw.valid & ~aw.ready)
+    asked, sent, answered = aw.valid & aw.ready, w.valid & w.ready, b.valid & b.ready
+    ended = sent & w.payload.last
+    here = Signal.like(lengths)
+    p.m.d.comb += here.eq(lengths | Mux(announced, aw.payload.length << (waiting << 3), 0))
+    p.m.d.sync += [
+        lengths.eq(Mux(ended, here >> 8, here)),
+        waiting.eq(waiting + announced - ended),
+        beat.eq(Mux(ended, 0, beat + sent)),
+        unasked.eq(unasked + asked - answered),
+        unanswered.eq(unanswered + ended - answered),
+    ]
+    # A burst is answered once it was asked for and its last beat was sent.
+    p.assume(~b.valid | ((unasked > 0) & (unanswered > 0)))
+    p.check(p.offered(aw) & p.offered(w) & b.ready)
+    p.check(~aw.valid | within_a_page(aw.payload, bus_bytes=config.bus_bytes))
+    p.check(~w.valid | ((waiting + announced != 0) & (w.payload.last == (beat == here[:8]))))
+    p.check(~announced | (waiting + unanswered < limit))
+    p.check(~dut.quiet | (~aw.valid & ~w.valid & (unanswered == 0)))
+    return p
+
+
+def test_stores_keep_the_protocol(tmp_path: Path) -> None:
+    proof = store_keeps_the_protocol(StoreEngine(TINY), TINY, limit=TINY.outstanding_bursts)
+    assert proof.holds(tmp_path, steps=10)
+
+
+def test_stores_beyond_the_limit_are_refuted(tmp_path: Path) -> None:
+    proof = store_keeps_the_protocol(StoreEngine(TINY), TINY, limit=TINY.outstanding_bursts - 1)
+    assert not proof.holds(tmp_path, steps=10)
+
+
+# The host's port.
+
+
+def registers_answer(dut: RegisterFile) -> Proof:
+    """One answer per request, unchanged until it is taken; what was asked for is what is told."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    host = dut.host
+    p.free(host.aw.valid, host.aw.payload, host.w.valid, host.w.payload, host.b.ready, dut.locked)
+    p.free(host.ar.valid, host.ar.payload, host.r.ready)
+    for register in REGISTERS.values():
+        if register.access in (Access.READ, Access.CLEAR):
+            p.free(getattr(dut, register.name.lower()))
+    asked, told = Signal(), Signal()
+    written, owed = Signal(), Signal()
+    p.m.d.comb += [
+        asked.eq(host.ar.valid & host.ar.ready),
+        told.eq(host.r.valid & host.r.ready),
+        written.eq(host.aw.valid & host.aw.ready),
+    ]
+    reading = Signal()
+    p.m.d.sync += [reading.eq(asked | (reading & ~told)), owed.eq(written | (owed & ~host.b.ready))]
+    p.check(written == (host.w.valid & host.w.ready))
+    p.check(host.b.valid == owed)
+    p.check(host.r.valid == reading)
+    p.check(~(asked & reading) & ~(written & owed))
+    p.check(p.offered(host.r))
+    value = Signal(32)
+    with p.m.Switch(host.ar.payload[2:]):
+        for register in REGISTERS.values():
+            if register.access is not Access.COMMAND:
+                with p.m.Case(register.offset // 4):
+                    p.m.d.comb += value.eq(getattr(dut, register.name.lower()))
+    p.check(~p.past(asked) | (host.r.payload.data == p.past(value)))
+    p.check((host.r.payload.response == axi.OKAY) & (host.b.payload == axi.OKAY))
+    settings = [getattr(dut, r.name.lower()) for r in REGISTERS.values() if r.access is Access.SETTING]
+    p.check(~p.past(dut.locked) | Cat(s == p.past(s) for s in settings).all())
+    return p
+
+
+def test_the_registers_answer_every_request_once(tmp_path: Path) -> None:
+    assert registers_answer(RegisterFile()).holds(tmp_path, steps=4, induction=3)
+
+
+def test_registers_that_change_while_locked_are_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = SimpleNamespace(READ=Access.READ, CLEAR=Access.CLEAR, COMMAND=Access.COMMAND, SETTING=None)
+    monkeypatch.setattr("eightfold.hw.control.Access", kinds)
+    assert not registers_answer(RegisterFile()).holds(tmp_path, steps=4)
+
+
+# Requantization, in two halves about the product, whose own identity is that of the parts of a sum.
+
+
+class Cut(RequantizationLanes):
+    """Lanes whose product is whatever the proof says."""
+
+    product: Any = None
+    factors: Any = None
+
+    def _product(self, c: int, a: Any, b: Any, register: Any, valid: Any) -> Any:
+        self.factors = (a, b)
+        return self.product if self.product is not None else super()._product(c, a, b, register, valid)
+
+
+def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Value]:
+    """One lane, with an accumulator in every cycle."""
+    p.free(dut.pre_shift, dut.zero_point, dut.lower, dut.upper)
+    always = [Const(1)] * 8
+    names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
+    fields = {name: p.constant(shape, name) for name, shape in names.items()} | inputs
+    return dut._lane(p.m, 0, always, always, **fields)
+
+
+def rounded(product: Any, shift: Any, rounding: Rounding) -> Value:
+    """What gemmlowp's `SaturatingRoundingDoublingHighMul` and `RoundingDivideByPOT` make of it, or ruy's one rounding.
+
+    Written with a division that truncates towards zero, as there.
+    """
+    if rounding is Rounding.SINGLE:
+        right = (31 - shift)[:7]
+        return (product + (Const(1, 1) << (right - 1)[:6])) >> right[:6]
+    nudged = product + Mux(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = Mux(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
+    exponent = Mux(shift < 0, -shift, 0)[:5]
+    mask = (Const(1, 32) << exponent)[:32] - 1
+    remainder = high & mask
+    negative = (high < 0) if rounding is Rounding.DOUBLE else 0
+    threshold = (mask >> 1) + negative
+    return (high >> exponent) + (remainder > threshold)
+
+
+def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
+    """Behind the product: any product of two 32-bit numbers, any shift."""
+    p = Proof()
+    product = p.constant(signed(64), "product")
+    # -2^31 times itself wraps, as the lanes say; the next in size is -2^31 times 2^31 - 1.
+    p.assume((product <= (1 << 62) - (1 << 31)) & (product >= (1 << 31) - (1 << 62)))
+    shift = p.constant(signed(8), "shift")
+    p.assume((shift >= -31) & (shift <= (30 if rounding is Rounding.SINGLE else 0)))
+    dut = Cut(columns=1, rounding=rounding)
+    half = 0 if rounding is Rounding.SINGLE else 1 << 14
+    upper, middle, lower = Signal(signed(32)), Signal(signed(35)), Signal(signed(32))
+    # Any parts of which the product is the sum.
+    spread = p.constant(signed(34), "spread")
+    parts = p.constant(32, "lower_part")
+    rest = Signal(signed(64))
+    p.m.d.comb += [
+        lower.eq(parts),
+        middle.eq(spread + half),
+        rest.eq(product - (spread << 16) - parts),
+        upper.eq(rest >> 32),
+    ]
+    p.assume((rest[:32] == 0) & ((rest >> 32) == upper))
+    dut.product = (upper, middle, lower)
+    result, _ = lane(p, dut, shift=shift)
+    age = Signal(3)
+    p.m.d.sync += age.eq(age + (age != 7))
+    p.check((age != 5) | (result[:32] == rounded(product, shift, as_if)[:32]))
+    return p
+
+
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+def test_products_are_rounded_as_gemmlowp_does(rounding: Rounding, tmp_path: Path) -> None:
+    assert product_is_rounded(rounding, as_if=rounding).holds(tmp_path, steps=6)
+
+
+def test_ties_that_go_the_other_way_are_refuted(tmp_path: Path) -> None:
+    assert not product_is_rounded(Rounding.DOUBLE_UP, as_if=Rounding.DOUBLE).holds(tmp_path, steps=6)
