@@ -21,6 +21,7 @@ from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
 from eightfold.hw.registers import REGISTERS, Access
 from eightfold.hw.requantization import RequantizationLanes
+from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
 from eightfold.hw.store import StoreEngine
 from eightfold.hw.transfer import BurstSplitter
 
@@ -349,27 +350,134 @@ def test_registers_that_change_while_locked_are_refuted(tmp_path: Path, monkeypa
     assert not registers_answer(RegisterFile()).holds(tmp_path, steps=4)
 
 
-# Requantization, in two halves about the product, whose own identity is that of the parts of a sum.
+# The scratchpad.
+
+
+def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Proof:
+    """One byte beside the memory: all three engines see the same one, whether or not they repeat what was frozen."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    read, write, load, store = dut.read, dut.write, dut.load, dut.store
+    p.free(read.enable, read.address, read.mask, write.enable, write.address, write.mask)
+    p.free(load.enable, load.address, load.mask, store.enable, store.address)
+    # What happens to one bit of all bytes happens to the others.
+    for port, lanes, name in ((write.data, config.columns, "written"), (load.data, 2 * config.line_bytes, "loaded")):
+        bits = p.any(lanes, name)
+        p.m.d.comb += port.eq(Cat(Cat(bits[lane], Const(0, 7)) for lane in range(lanes)))
+    p.m.d.comb += read.fill.eq(p.any(1, "fill"))
+    moving = ~dut.frozen
+    size = config.scratchpad_bytes
+    p.assume((read.address >= 0) & (read.address + config.vector_bytes <= size))
+    p.assume(write.address + config.columns <= size)
+    row_bits = (config.scratchpad_row_bytes - 1).bit_length()
+    row, place = address >> row_bits, address & (config.scratchpad_row_bytes - 1)
+    byte = Signal(8)
+    # A write of the execute engine reaches the banks in the next cycle without a load, and again until it is unfrozen.
+    pending, pending_byte = Signal(), Signal(8)
+    lane = (address - write.address)[: len(write.address)]  # of a signed difference, so that what lies behind is large
+    hit = write.enable & (lane < config.columns) & write.mask.bit_select(lane[:1], 1)
+    with p.m.If(moving):
+        p.m.d.sync += [pending.eq(hit), pending_byte.eq(write.data.word_select(lane[:1], 8))]
+    with p.m.If(load.enable & (load.address == row) & load.mask[place]):
+        p.m.d.sync += byte.eq(load.data.word_select(place, 8))
+    with p.m.Elif(pending & ~load.enable):
+        p.m.d.sync += byte.eq(pending_byte)
+    p.check(~p.past(store.enable & (store.address == row)) | (store.data.word_select(place, 8) == p.past(byte)))
+    # What a read has to show travels beside it, in unfrozen cycles.
+    lane = (address - read.address)[: len(read.address)]
+    expected = Mux(read.mask.bit_select(lane[:2], 1), byte, read.fill)
+    shown = [read.enable & (lane < config.vector_bytes), lane[:2], expected]
+    for _ in range(READ_LATENCY):
+        stage = [Signal(len(value)) for value in shown]
+        with p.m.If(moving):
+            p.m.d.sync += [register.eq(value) for register, value in zip(stage, shown, strict=True)]
+        shown = list(stage)
+    valid, lane, value = shown
+    p.check(~valid | (read.data.word_select(lane, 8) == value))
+    return p
+
+
+@pytest.mark.parametrize("address", [5, 26])
+def test_the_scratchpad_is_one_memory_to_all_engines(address: int, tmp_path: Path) -> None:
+    assert scratchpad_is_bytes(Scratchpad(TINY), TINY, address=address).holds(tmp_path, steps=7)
+
+
+def test_writes_that_do_not_wrap_are_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shift(value: Any, width: int, amount: Any) -> Any:
+        return (value << amount)[:width]
+
+    monkeypatch.setattr("eightfold.hw.scratchpad._rotate_left", shift)
+    assert not scratchpad_is_bytes(Scratchpad(TINY), TINY, address=8).holds(tmp_path, steps=5)
+
+
+# Requantization, in two halves: what leads to the product, and what follows from any.
 
 
 class Cut(RequantizationLanes):
-    """Lanes whose product is whatever the proof says."""
+    """Lanes whose product is whatever the proof says, and whose factors can be seen."""
 
     product: Any = None
     factors: Any = None
 
     def _product(self, c: int, a: Any, b: Any, register: Any, valid: Any) -> Any:
         self.factors = (a, b)
-        return self.product if self.product is not None else super()._product(c, a, b, register, valid)
+        if self.product is None:
+            self.product = super()._product(c, a, b, register, valid)
+        return self.product
 
 
 def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Value]:
     """One lane, with an accumulator in every cycle."""
-    p.free(dut.pre_shift, dut.zero_point, dut.lower, dut.upper)
+    p.free(dut.zero_point, dut.lower, dut.upper)
     always = [Const(1)] * 8
     names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
-    fields = {name: p.constant(shape, name) for name, shape in names.items()} | inputs
+    fields = {name: inputs[name] if name in inputs else p.constant(shape, name) for name, shape in names.items()}
+    p.m.d.comb += dut.pre_shift.eq(inputs.get("pre_shift", 0))
     return dut._lane(p.m, 0, always, always, **fields)
+
+
+def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
+    """Before the product: its factors. Within: the four parts of it, as a sum.
+
+    That `(A 2^16 + a) (B 2^16 + b)` is `A B 2^32 + (A b + a B) 2^16 + a b` is left to algebra: Yosys finds the four
+    products on both sides to be the same.
+    """
+    p = Proof()
+    shapes = {"accumulator": signed(32), "bias": signed(32), "shift": signed(8), "pre_shift": 5, "square": 1}
+    inputs = {name: p.constant(shape, name) for name, shape in shapes.items()}
+    inputs["multiplier"] = p.constant(31, "multiplier")
+    p.assume((inputs["shift"] >= -31) & (inputs["shift"] <= 30))
+    dut = Cut(columns=1, rounding=rounding)
+    lane(p, dut, **inputs)
+    a, b = dut.factors
+    positive = 0 if rounding is Rounding.SINGLE else inputs["shift"][:5]
+    left = Mux(inputs["shift"] > 0, positive, inputs["pre_shift"])
+    number = ((inputs["accumulator"] + inputs["bias"])[:32] << left)[:32].as_signed()
+    age = Signal(3)
+    p.m.d.sync += age.eq(age + (age != 7))
+    p.check((age != 5) | ((a == number + mistake) & (b == Mux(inputs["square"], number, inputs["multiplier"]))))
+
+    def low(x: Any) -> Any:
+        return x[:16]
+
+    def high(x: Any) -> Any:
+        return x[16:].as_signed()
+
+    upper, middle, lower = dut.product
+    cross = p.past(low(a) * high(b), 2) + p.past(high(a) * low(b), 2)
+    whole = (p.past(high(a) * high(b), 2) << 32) + (cross << 16) + p.past(low(a) * low(b), 2)
+    half = 0 if rounding is Rounding.SINGLE else 1 << 30
+    p.check((age < 5) | ((upper << 32) + (middle << 16) + lower.as_unsigned() == whole + half))
+    return p
+
+
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+def test_a_product_is_that_of_its_factors(rounding: Rounding, tmp_path: Path) -> None:
+    assert product_is_of_its_factors(rounding).holds(tmp_path, steps=6)
+
+
+def test_factors_that_are_one_too_large_are_refuted(tmp_path: Path) -> None:
+    assert not product_is_of_its_factors(Rounding.DOUBLE, mistake=1).holds(tmp_path, steps=6)
 
 
 def rounded(product: Any, shift: Any, rounding: Rounding) -> Value:
