@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from itertools import product
 
 from ..hw.config import Config
@@ -25,8 +26,9 @@ TRIALS = 20_000
 class Choices:
     """Chooses tilings; layers of one shape in like places are cut alike, so that each is tried out once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resident: bool = False) -> None:
         self._config = config
+        self._weights = partial(WeightBuffer, config, resident=resident)
         self._made: dict[Hashable, Tiling] = {}
         self._chains: dict[Hashable, ChainTiling] = {}
 
@@ -34,14 +36,14 @@ class Choices:
         """The best of the candidate tilings."""
         key = (layer.shape, site.key)
         if key not in self._made:
-            self._made[key] = _choose(layer, self._config, site)
+            self._made[key] = _choose(layer, self._config, site, self._weights)
         return self._made[key]
 
     def choose_chain(self, chain: Chain, site: ChainSite) -> ChainTiling:
         """The best of the candidate tilings of a chain."""
         key = (chain.shape, site.key)
         if key not in self._chains:
-            self._chains[key] = _choose_chain(chain, self._config, site)
+            self._chains[key] = _choose_chain(chain, self._config, site, self._weights)
         return self._chains[key]
 
 
@@ -50,11 +52,11 @@ def cost_of(schedule: Schedule) -> float:
     return schedule.cycles + HIDDEN_BEAT * schedule.beats
 
 
-def _choose_chain(chain: Chain, config: Config, site: ChainSite) -> ChainTiling:
+def _choose_chain(chain: Chain, config: Config, site: ChainSite, weights: Callable[[], WeightBuffer]) -> ChainTiling:
     best, best_cost = None, math.inf
     for tiling in candidates(chain, config, site):
         schedule = Schedule(config)
-        emit_chain(schedule, chain, tiling, site.copy(), WeightBuffer(config))
+        emit_chain(schedule, chain, tiling, site.copy(), weights())
         if best is None or cost_of(schedule) < best_cost:
             best, best_cost = tiling, cost_of(schedule)
     if best is None:
@@ -62,12 +64,12 @@ def _choose_chain(chain: Chain, config: Config, site: ChainSite) -> ChainTiling:
     return best
 
 
-def _choose(layer: Layer, config: Config, site: Site) -> Tiling:
+def _choose(layer: Layer, config: Config, site: Site, weights: Callable[[], WeightBuffer]) -> Tiling:
     some = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
     best, best_cost, trials = some[0], math.inf, 0
     for tiling in some if len(some) > 1 else ():
         schedule = Schedule(config)
-        emit(schedule, layer, tiling, site.copy(), WeightBuffer(config))
+        emit(schedule, layer, tiling, site.copy(), weights())
         if cost_of(schedule) < best_cost:
             best, best_cost = tiling, cost_of(schedule)
         trials += schedule.issued

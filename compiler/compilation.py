@@ -11,7 +11,7 @@ import numpy as np
 from ..golden.graph import Graph
 from ..golden.kernels import check_supported
 from ..golden.numerics import Profile
-from ..hw.commands import WORD_BITS
+from ..hw.commands import WORD_BITS, Load, Memory
 from ..hw.config import Config
 from .aliases import is_alias, roots_of
 from .borders import absorb_borders
@@ -32,7 +32,9 @@ from .streams import Dram, machine_step
 from .work import Layer
 
 
-def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fuse: bool = True) -> Program:
+def compile(
+    graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fuse: bool = True, resident: bool = False
+) -> Program:
     """Compiles a network for a machine.
 
     Neighbouring operators that the machine computes become one command stream; the host computes the others. Operators
@@ -49,6 +51,8 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fu
     fuse
         Whether layers may be computed together, strip by strip, where a tensor between them does not fit the scratchpad
         and that saves time.
+    resident
+        All weights are to be on the chip before the first inference, and stay there: see `Program.preload`.
 
     Raises
     ------
@@ -57,13 +61,14 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fu
     ModelError
         The network is not supported, or inconsistent.
     """
-    plan = make_plan(graph, config, profile, fuse=fuse)
+    plan = make_plan(graph, config, profile, fuse=fuse, resident=resident)
     dram = plan.dram
     weights = np.zeros(plan.weights.size, np.uint8)
     for layer, offset in plan.weights_at.items():
         image = pack(layer, config)
         weights[offset:][: image.size] = image
     streams_at = dram.size
+    preload = _preload(plan.weights, dram) if resident else None
     steps = tuple(_with_streams(plan.steps, dram))
     return Program(
         config=config,
@@ -77,6 +82,7 @@ def compile(graph: Graph, config: Config, profile: Profile = Profile.TFLM, *, fu
             dram_bytes=dram.size,
         ),
         weights=weights,
+        preload=preload,
     )
 
 
@@ -102,7 +108,7 @@ class Plan:
     dram: Dram
 
 
-def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = True) -> Plan:
+def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = True, resident: bool = False) -> Plan:
     """Decides where everything lies and what the commands are; parameters and errors are those of `compile`."""
     check_supported(graph)
     roots = dict(roots_of(graph, profile))
@@ -122,6 +128,11 @@ def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = Tr
     dram = Dram()
     weights_at = {layer: dram.take(layer.packed_bytes(config)).offset for some in layers.values() for layer in some}
     weights = Region(0, dram.size)
+    if resident and weights.size > config.weight_bytes:
+        raise CompileError(
+            f"{graph.name} on {config.name}: all weights need {weights.size} bytes of weight buffer to stay there; "
+            f"there are {config.weight_bytes}"
+        )
     steps: list[Step] = []
     for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
@@ -129,7 +140,7 @@ def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = Tr
             chain = [layer for operator in operators for layer in layers[operator]]
             try:
                 leaving = _leaving(graph, operators, roots)
-                steps.append(machine_step(chain, leaving, config, weights_at, dram, fuse=fuse))
+                steps.append(machine_step(chain, leaving, config, weights_at, dram, fuse=fuse, resident=resident))
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
         else:
@@ -159,6 +170,23 @@ def _with_aliases(steps: Sequence[Step], graph: Graph, roots: Mapping[int, int])
         done += [AliasStep(alias.index, roots[alias.outputs[0]]) for alias in ready]
         aliases = [alias for alias in aliases if alias not in ready]
     return done
+
+
+def _preload(weights: Region, dram: Dram) -> MachineStep | None:
+    """The stream that brings all weights to the addresses that are their offsets; None if there are none."""
+    if not weights.size:
+        return None
+    load = Load(dram_address=weights.offset, length=weights.size, address=weights.offset, memory=Memory.WEIGHTS)
+    return MachineStep(
+        operators=(),
+        commands=(load,),
+        command_layers=(),
+        notes=("all weights",),
+        inputs=(),
+        outputs=(),
+        residents=(),
+        stream=dram.take(load.words() * WORD_BITS // 8),
+    )
 
 
 def _with_streams(steps: Sequence[Step], dram: Dram) -> Iterator[Step]:

@@ -217,6 +217,9 @@ class Program:
         Where everything lies in DRAM.
     weights
         The packed weights, uint8.
+    preload
+        What brings all weights on the chip, once before any number of inferences, whose streams load none; None where
+        every inference loads its weights.
     """
 
     config: Config
@@ -225,6 +228,7 @@ class Program:
     steps: tuple[Step, ...]
     memory: MemoryMap
     weights: npt.NDArray[np.uint8]
+    preload: MachineStep | None = None
 
     def region(self, tensor: int) -> TensorRegion:
         """Where a tensor lies in DRAM.
@@ -244,7 +248,7 @@ class Program:
         """DRAM before a run: weights and command streams; zeros where tensors will be. uint8, `(dram_bytes,)`."""
         image = np.zeros(self.memory.dram_bytes, np.uint8)
         image[self.memory.weights.offset :][: self.memory.weights.size] = self.weights
-        for step in self.steps:
+        for step in (self.preload, *self.steps):
             if isinstance(step, MachineStep):
                 words = np.array(encode(step.commands), "<u8").view(np.uint8)
                 image[step.stream.offset :][: words.size] = words
@@ -354,6 +358,10 @@ def _listing(program: Program) -> list[str]:
         f"  {memory.streams.offset:#010x} {memory.streams.size:>9}  command streams",
     ]
     lines += [f"  {r.offset:#010x} {r.size:>9}  {tensor(r.tensor)}" for r in memory.tensors]
+    if program.preload is not None:
+        stream = program.preload.stream
+        lines += ["", "before the first inference: machine", f"  stream {stream.offset:#010x}, {stream.size} bytes"]
+        lines += [f"  {i:>5}  {command}" for i, command in enumerate(program.preload.commands)]
     for number, step in enumerate(program.steps):
         lines.append("")
         if isinstance(step, HostStep):

@@ -59,7 +59,17 @@ def save(program: Program, path: str | Path) -> None:
 
 
 def to_bytes(program: Program) -> bytes:
-    """What a Program's file holds; the same Program gives the same bytes."""
+    """What a Program's file holds; the same Program gives the same bytes.
+
+    Raises
+    ------
+    ProgramError
+        Its weights are to stay on the chip, which a file cannot say.
+    """
+    if program.preload is not None:
+        raise ProgramError(
+            f"{program.graph.name}: a program whose weights stay on the chip cannot be written to a file"
+        )
     layout = lay_out(program)
     arrays = _Arrays(len(layout.content))
     description = {

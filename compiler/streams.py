@@ -51,6 +51,7 @@ def machine_step(
     dram: Dram,
     *,
     fuse: bool,
+    resident: bool = False,
 ) -> MachineStep:
     """The command stream for some layers.
 
@@ -68,13 +69,15 @@ def machine_step(
         Where tensors take their place.
     fuse
         Whether layers may be computed in strips together.
+    resident
+        Whether all weights are on the chip already.
 
     Raises
     ------
     CompileError
         Something does not fit the machine.
     """
-    stream = _Stream(config, leaving, weights_at)
+    stream = _Stream(config, leaving, weights_at, resident)
     units: Sequence[Layer | Chain] = layers
     saved, passing = 0, frozenset[int]()
     if fuse:
@@ -135,11 +138,14 @@ _Move = tuple[Sequence[Layer | Chain], frozenset[int], Hashable]
 class _Stream:
     """Arranges the layers of a stream, in one way or another."""
 
-    def __init__(self, config: Config, leaving: Collection[int], weights_at: Mapping[Layer, int]) -> None:
+    def __init__(
+        self, config: Config, leaving: Collection[int], weights_at: Mapping[Layer, int], resident: bool
+    ) -> None:
         self._config = config
+        self._resident = resident
         self._leaving = leaving
         self._weights_at = weights_at
-        self._choices = Choices(config)
+        self._choices = Choices(config, resident)
 
     def arrange(self, units: Sequence[Layer | Chain], dram: Dram, passing: frozenset[int] = frozenset()) -> _Arranged:
         """Emits all commands; the tensors `passing` are not to lie whole in the scratchpad."""
@@ -147,7 +153,7 @@ class _Stream:
         uses = uses_of(units, self._leaving)
         placement = place(units, uses, [unit.packed_bytes(config) for unit in units], config, passing)
         places = {use.tensor: _place(use, placement, dram) for use in uses}
-        schedule, weight_buffer = Schedule(config), WeightBuffer(config)
+        schedule, weight_buffer = Schedule(config), WeightBuffer(config, resident=self._resident)
         complete, strips = {}, []
         for unit, workspace in zip(units, placement.workspaces, strict=True):
             if isinstance(unit, Chain):

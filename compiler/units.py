@@ -96,15 +96,26 @@ def _kernel_parts(rows: int, columns: int, runs: int, passes: int) -> Iterator[t
 
 
 class WeightBuffer:
-    """What lies where in the weight buffer. What has not been used for longest makes room."""
+    """What lies where in the weight buffer. What has not been used for longest makes room.
 
-    def __init__(self, config: Config) -> None:
+    Parameters
+    ----------
+    config
+        The machine.
+    resident
+        All packed weights are there before the stream begins, each at the address that is its offset in DRAM.
+    """
+
+    def __init__(self, config: Config, *, resident: bool = False) -> None:
         self._config = config
+        self._resident = resident
         # By offset in DRAM and size: the address. In the order of their last use.
         self._held: dict[tuple[int, int], int] = {}
 
     def require(self, schedule: Schedule, weights: int, chunk: Chunk, note: str) -> int:
         """The address of a chunk, loaded if it is not there; its layer's packed weights lie at `weights` in DRAM."""
+        if self._resident:
+            return weights + chunk.offset
         offset, size = chunk.loaded or (chunk.offset, chunk.size)
         key = dram, size = weights + offset, size
         address = self._held.pop(key, None)

@@ -141,6 +141,10 @@ FuseOption = Annotated[
     bool,
     typer.Option("--fuse/--no-fuse", help="Compute layers together, strip by strip, where that saves time."),
 ]
+ResidentOption = Annotated[
+    bool,
+    typer.Option("--resident", help="All weights are on the chip before the run, if they fit; it loads none."),
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON; - is stdout.")
 ]
@@ -190,6 +194,7 @@ def run(
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
+    resident: ResidentOption = False,
     json_file: JsonOption = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Write every tensor.")] = None,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw cycles per layer.")] = None,
@@ -241,7 +246,9 @@ def run(
     for option, value in refused.items():
         if value is not None:
             raise UsageError(f"{option} is {str(value)!r}; it goes {'not ' if sharded else 'only '}with --sharded")
-    program, values = _task(model, config, profile, inputs or [], layers, fuse=fuse)
+    if sharded and resident:
+        raise UsageError("--resident goes not with --sharded, whose layers are each alone")
+    program, values = _task(model, config, profile, inputs or [], layers, fuse=fuse, resident=resident)
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
         dump_part = stack.enter_context(replacing(dump)) if dump else None
@@ -346,6 +353,7 @@ def profile_command(
     config: ConfigOption = _CONFIG,
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
+    resident: ResidentOption = False,
     latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
     json_file: JsonOption = None,
     trace: TraceOption = None,
@@ -354,7 +362,7 @@ def profile_command(
     from .reports.profile import profile_report
     from .sim.model import profile as model_cycles
 
-    program = _program(model, config, profile, fuse=fuse)
+    program = _program(model, config, profile, fuse=fuse, resident=resident)
     cycles = model_cycles(program, latency)
     if trace is not None:
         with replacing(trace) as part:
@@ -781,13 +789,15 @@ def doctor(json_file: JsonOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _program(model: Path, config: str, profile: str, *, fuse: bool = True) -> Program:
+def _program(model: Path, config: str, profile: str, *, fuse: bool = True, resident: bool = False) -> Program:
     from .compiler.compilation import compile as compile_graph
     from .compiler.program import Program
     from .golden.reader import read
     from .hw.registers import configuration_hash
 
     if model.suffix == ".efp":
+        if resident:
+            raise UsageError(f"--resident is for networks; {model} is compiled already")
         program = Program.load(model)
         # The default passes: nobody may have asked for it.
         if config != _CONFIG and configuration_hash(_config(config)) != configuration_hash(program.config):
@@ -795,11 +805,11 @@ def _program(model: Path, config: str, profile: str, *, fuse: bool = True) -> Pr
         return program
     chosen = _profile(profile, "--profile")
     machine = _config(config)
-    return compile_graph(read(model), machine, chosen, fuse=fuse)
+    return compile_graph(read(model), machine, chosen, fuse=fuse, resident=resident)
 
 
 def _task(
-    model: Path, config: str, profile: str, sources: list[str], layers: str | None, *, fuse: bool
+    model: Path, config: str, profile: str, sources: list[str], layers: str | None, *, fuse: bool, resident: bool
 ) -> tuple[Program, list[Any]]:
     """What to run, and on what: the network, or some layers of it."""
     from .compiler.compilation import compile as compile_graph
@@ -808,7 +818,7 @@ def _task(
     from .sim.layers import inputs_of, layers_of, parse_layers
 
     if layers is None:
-        program = _program(model, config, profile, fuse=fuse)
+        program = _program(model, config, profile, fuse=fuse, resident=resident)
         return program, _inputs(program.graph, sources)
     chosen = parse_layers(layers)
     if model.suffix == ".efp":
@@ -818,7 +828,7 @@ def _task(
         graph, machine, arithmetic = read(model), _config(config), _profile(profile, "--profile")
     part = layers_of(graph, chosen)
     values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
-    return compile_graph(part, machine, arithmetic, fuse=fuse), values
+    return compile_graph(part, machine, arithmetic, fuse=fuse, resident=resident), values
 
 
 def _program_json(program: Program) -> dict[str, Any]:

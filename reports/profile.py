@@ -83,6 +83,10 @@ def _totals(profile: CycleProfile) -> Text:
         f"\nscratchpad: {used.peak_bytes:,} bytes of whole tensors at the peak, in {used.extent_bytes:,} of "
         f"{program.config.scratchpad_bytes:,} ({used.fragmentation:.1%} fragmentation)"
     )
+    if profile.preload_cycles is not None:
+        text.append(
+            f"\nall weights were on the chip before; to bring them takes {profile.preload_cycles:,} cycles, once"
+        )
     if program.fusions:
         chains = "; ".join(", ".join(str(program.graph.first + o) for o in f.operators) for f in program.fusions)
         text.append(

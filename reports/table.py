@@ -80,6 +80,7 @@ def totals(result: RunResult) -> Text:
     if result.cycles is not None and result.latency is not None:
         memory = f"memory latency {result.latency} cycles" + (f", stalls {result.stalls:.0%}" if result.stalls else "")
         alone = "each layer alone, " if result.jobs is not None else ""
+        alone += "all weights on the chip before, " if result.resident else ""
         text.append(f"{result.cycles:,} cycles by the machine's own count ({alone}{memory}); ")
     text.append(f"{result.array_macs:,} of {result.macs:,} MACs on the array")
     if result.utilization is not None:

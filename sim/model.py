@@ -110,6 +110,16 @@ class CycleProfile:
         """Of the machine, in all command streams."""
         return self.counters.get("cycles", 0)
 
+    @cached_property
+    def preload_cycles(self) -> int | None:
+        """What bringing all weights on the chip takes, once and before; None where every inference loads its own."""
+        step = self.program.preload
+        if step is None:
+            return None
+        address, config = step.stream.offset, self.program.config
+        timeline = simulate(step.commands, config, latency=self.latency, program_address=address)
+        return timeline.counters["cycles"]
+
     @property
     def costs(self) -> Mapping[int, Cost]:
         """What each operator that runs on the machine takes of it."""
@@ -160,6 +170,7 @@ class CycleProfile:
             "parameters": {key: value for key, value in config.as_dict().items() if key != "name"},
             "latency": self.latency,
             "cycles": self.cycles,
+            "preload_cycles": self.preload_cycles,
             "utilization": self.utilization,
             "counters": dict(self.counters),
             "scratchpad": {

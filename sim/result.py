@@ -82,6 +82,8 @@ class RunResult:
         What every command stream did when, for a trace. Empty where time was not simulated.
     divergence
         Where the array first differs from the golden runtime; None where it does not.
+    resident
+        Whether all weights were on the chip before the inference, and took none of its time.
     jobs
         Of a sharded run: of how many runs it is the sum, each of one layer or a band of it; None for a single run.
     """
@@ -100,6 +102,7 @@ class RunResult:
     runs: tuple[Run, ...] = field(default=(), repr=False)
     divergence: Divergence | None = field(default=None, repr=False)
     jobs: int | None = None
+    resident: bool = False
 
     @property
     def cycles(self) -> int | None:
@@ -151,6 +154,7 @@ class RunResult:
             "stalls": self.stalls,
             "seed": self.seed,
             "jobs": self.jobs,
+            "resident": self.resident,
             "cycles": self.cycles,
             "macs": self.macs,
             "array_macs": self.array_macs,

@@ -195,6 +195,8 @@ class Simulation:
             self._machine = InterpretedMachine(program.config, program.memory.dram_bytes)
         if self._machine is not None:
             self._machine.write(0, program.image().tobytes())
+            if program.preload is not None:
+                self._machine.run(program.preload)
 
     def close(self) -> None:
         """Ends the simulation."""
@@ -325,6 +327,7 @@ def run_result(
         tensors=MappingProxyType(dict(tensors)),
         outputs=tuple(tensors[index] for index in program.graph.main.outputs),
         runs=runs,
+        resident=program.preload is not None,
     )
 
 

@@ -27,6 +27,7 @@ RUN_TYPES: dict[str, tuple[type, ...]] = {
     "stalls": (float, type(None)),
     "seed": (int, type(None)),
     "jobs": (int, type(None)),
+    "resident": (bool,),
     "cycles": (int, type(None)),
     "macs": (int,),
     "array_macs": (int,),
