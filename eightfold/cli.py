@@ -516,16 +516,20 @@ def explore(
     check_folder(out)
     networks = networks_of(models)
     settings: dict[str, Any] = {"profile": chosen, "latency": latency, "table": table}
-    with _bar("exploring", "points") as show:
-        found = visit(
-            networks,
-            space,
-            out=out,
-            jobs=jobs,
-            scheduler=scheduler,
-            told=lambda done, total: show(done / max(1, total), done),
-            **settings,
-        )
+    try:
+        with _bar("exploring", "points") as show:
+            found = visit(
+                networks,
+                space,
+                out=out,
+                jobs=jobs,
+                scheduler=scheduler,
+                told=lambda done, total: show(done / max(1, total), done),
+                **settings,
+            )
+    except KeyboardInterrupt:
+        sys.stderr.write(f"eightfold: finished points are kept in {out}; the same command goes on from there\n")
+        raise
     confirmed: list[dict[str, Any]] = []
     write_folder(out, files_of(found, confirmed))
     if confirm:

@@ -567,3 +567,26 @@ def test_explorations_that_cannot_be_followed(capsys: pytest.CaptureFixture[str]
     assert "--backend is 'model'" in refuse(capsys, "explore", DIGITS, "--backend", "model")
     Path("file").touch()
     assert "file" in refuse(capsys, "explore", DIGITS, "--out", "file/below")
+
+
+def test_an_interrupted_exploration_keeps_what_is_finished(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eightfold.reports.exploration import sweep
+
+    command = ["explore", DIGITS, "--rows", "4,8", "--columns", "4", "--bus", "4,8", "--jobs", "1", "--out", "out"]
+    keep = sweep._keep
+
+    def interrupted(*arguments: Any) -> None:
+        keep(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_keep", interrupted)
+        assert main(command) == 130
+    assert "finished points are kept in out; the same command goes on from there" in capsys.readouterr().err
+    assert os.listdir("out") == ["points.jsonl"]
+    kept = Path("out/points.jsonl").read_text()
+    assert kept.count("\n") == 1
+    assert "4 machines" in succeed(capsys, *command)
+    assert Path("out/points.jsonl").read_text().startswith(kept)
