@@ -47,8 +47,10 @@ def modules(room: str) -> Iterator[Path]:
 
 
 def subfolders(room: str) -> list[str]:
-    """A room and its folders that hold Python code, as dotted names below `eightfold`."""
-    return sorted({".".join(path.parent.relative_to(ROOT).parts) for path in modules(room)} | {room})
+    """A room and its folders that hold code or what code reads, as dotted names below `eightfold`."""
+    files = (path for path in (ROOT / room).glob("*/*") if path.is_file())
+    folders = {path.parent for path in (*modules(room), *files)}
+    return sorted({".".join(path.relative_to(ROOT).parts) for path in folders if path.name != "__pycache__"} | {room})
 
 
 def test_the_list_of_packages_is_the_tree() -> None:
