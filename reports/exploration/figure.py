@@ -37,6 +37,7 @@ _SETTINGS: Any = {
 }
 _COLOURS = LinearSegmentedColormap.from_list("multipliers", [Palette.AMBER, Palette.TEAL, Palette.BLUE, Palette.VIOLET])
 _LABELS = 3
+_TICKS = 7
 
 
 def draw(exploration: Exploration, suffix: str) -> bytes:
@@ -69,9 +70,7 @@ def _figure(exploration: Exploration) -> Figure:
         axes.set_xlabel(f"cycles per inference{mean}")
     left.set_ylabel("square millimetres at 45 nm, estimated")
     right.set_ylabel(f"microjoules per inference{mean}, by {exploration.table.name}")
-    colours = figure.colorbar(
-        right.collections[0], ax=[left, right], label="multipliers", ticks=sorted(set(sizes)), pad=0.01
-    )
+    colours = figure.colorbar(right.collections[0], ax=[left, right], label="multipliers", ticks=_few(sizes), pad=0.01)
     colours.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     colours.ax.yaxis.set_minor_formatter(NullFormatter())
     colours.minorticks_off()
@@ -86,6 +85,12 @@ def _figure(exploration: Exploration) -> Figure:
         fontsize=10,
     )
     return figure
+
+
+def _few(sizes: Sequence[int]) -> list[int]:
+    """Some of the sizes, the largest among them."""
+    distinct = sorted(set(sizes), reverse=True)
+    return distinct[:: -(-len(distinct) // _TICKS)]
 
 
 def _scatter(axes: Axes, exploration: Exploration, place: int, norm: LogNorm) -> None:

@@ -46,9 +46,8 @@ def exploration_report(exploration: Exploration) -> RenderableType:
         lines.append(f"and {len(exploration.front) - _ROWS:,} more of them")
     if several:
         lines.append(f"cycles and energy: geometric means of {', '.join(networks)}; DRAM bytes: of all together")
-    lines.append(
-        f"{len(exploration.visited):,} machines; mm² by an estimate at 45 nm; energy by {exploration.table.name}"
-    )
+    machines = f"{len(exploration.visited):,} machine{'s' if len(exploration.visited) != 1 else ''}"
+    lines.append(f"{machines}; mm² by an estimate at 45 nm; energy by {exploration.table.name}")
     if exploration.skipped:
         lines.append(f"{len(exploration.skipped):,} points skipped:")
         lines += [f"  {skipped.name}: {skipped.reason}" for skipped in exploration.skipped[:_ROWS]]
