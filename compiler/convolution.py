@@ -105,7 +105,8 @@ class Convolution(Work):
     def filters(self, config: Config) -> Filters:
         """How a depthwise convolution is laid on the array."""
         choose = filters_of if self.combine is Combine.ADD else single_taps
-        filters = choose(self.vertical, self.horizontal, config, self.rows_at_once(config))
+        held = self.accumulate or self.finish is not Finish.STORE
+        filters = choose(self.vertical, self.horizontal, config, self.rows_at_once(config), held=held)
         if filters is None:
             raise ValueError("the depthwise convolution has no filters that a command can hold")
         return filters

@@ -101,16 +101,24 @@ class Filters:
         How the kernel's rows and columns are cut.
     outputs
         Output pixels in a row of a strip.
+    held
+        Whether sums meet others in the accumulators even if there is one pass alone.
     """
 
     rows: Cut
     columns: Cut
     outputs: int
+    held: bool = False
 
     @property
     def passes(self) -> tuple[int, int]:
         """How many passes there are down and across the kernel."""
         return self.rows.passes, self.columns.passes
+
+    def most(self, config: Config) -> int:
+        """Output pixels of one command: sums of one pass go past the accumulators, others have to fit them."""
+        held = self.held or self.passes != (1, 1)
+        return config.accumulator_depth if held else Execute.largest("pixels")
 
     @property
     def width(self) -> int:
@@ -132,14 +140,14 @@ class Filters:
         return strips * self.rows.streamed(outputs) * self.width
 
     def together(self, config: Config) -> int:
-        """Strips for one command: as many as fit the accumulators, if only for one output row."""
-        most = min(config.accumulator_depth // self.outputs, Execute.largest("pixels") // self.vectors(1, 1))
+        """Strips for one command: as many as it can hold, if only for one output row."""
+        most = min(self.most(config) // self.outputs, Execute.largest("pixels") // self.vectors(1, 1))
         return max(1, min(most, self.columns.axis.outputs // self.outputs))
 
     def tile_rows(self, config: Config) -> int:
         """Output rows for one command."""
         strips = self.together(config)
-        most = max(1, min(config.accumulator_depth // (strips * self.outputs), self.rows.axis.outputs))
+        most = max(1, min(self.most(config) // (strips * self.outputs), self.rows.axis.outputs))
         while most > 1 and self.vectors(most, strips) > Execute.largest("pixels"):
             most -= 1
         return most
@@ -176,10 +184,12 @@ class Filters:
             "pixels": self.vectors(1, 1),
         }
         fits = all(value <= Execute.largest(name) for name, value in fields.items())
-        return fits and self.tap(0, 0) < config.rows and self.outputs <= config.accumulator_depth
+        return fits and self.tap(0, 0) < config.rows and self.outputs <= self.most(config)
 
 
-def filters_of(vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None) -> Filters | None:
+def filters_of(
+    vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None, *, held: bool = False
+) -> Filters | None:
     """The filters with which a depthwise convolution takes the fewest cycles; None where no command can hold any.
 
     Parameters
@@ -189,22 +199,26 @@ def filters_of(vertical: Axis, horizontal: Axis, config: Config, rows: int | Non
     config
         The machine.
     rows
-        Output rows that are computed at once; None: as many as the accumulators hold.
+        Output rows that are computed at once; None: as many as a command holds.
+    held
+        Whether the sums meet others in the accumulators.
     """
-    return _best(vertical, horizontal, config, rows or vertical.outputs, config.rows)
+    return _best(vertical, horizontal, config, rows or vertical.outputs, config.rows, held)
 
 
-def single_taps(vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None) -> Filters | None:
+def single_taps(
+    vertical: Axis, horizontal: Axis, config: Config, rows: int | None = None, *, held: bool = False
+) -> Filters | None:
     """The same where the array must not add: each pass covers one tap of the kernel."""
-    return _best(vertical, horizontal, config, rows or vertical.outputs, 1)
+    return _best(vertical, horizontal, config, rows or vertical.outputs, 1, held)
 
 
 @lru_cache(maxsize=1024)
-def _best(vertical: Axis, horizontal: Axis, config: Config, at_once: int, most: int) -> Filters | None:
+def _best(vertical: Axis, horizontal: Axis, config: Config, at_once: int, most: int, held: bool) -> Filters | None:
     best, least = None, 0
     for rows, columns in product(cuts_of(vertical, most), cuts_of(horizontal, most)):
         for outputs in range(1, horizontal.outputs + 1):
-            filters = Filters(rows, columns, outputs)
+            filters = Filters(rows, columns, outputs, held)
             if not filters.legal(config):
                 break
             slots = filters.slots(config, at_once)

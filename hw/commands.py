@@ -236,10 +236,11 @@ class Execute(Command):
     vectors of the pass, each weighted by one row of the tile: `sum(w[r] * v[n - r])`. `runs` is 1.
 
     A pixel's sum meets what earlier passes left in its accumulator by `combine`; the first pass of a command that does
-    not `accumulate` replaces it. Where `gather` is set, all outputs of a pass belong to one pixel instead: the first
-    replaces or combines as said, the others combine, and only the pass's last vector finishes, at the place of its own
-    output; if it gives none, nothing does. Such a command is depthwise, and its vectors form one row, of which at most
-    every fourth gives an output.
+    not `accumulate` replaces it. Where that pass is also the last before the scratchpad, it leaves the accumulators
+    alone, and may have more pixels than there are. Where `gather` is set, all outputs of a pass belong to one pixel
+    instead: the first replaces or combines as said, the others combine, and only the pass's last vector finishes, at
+    the place of its own output; if it gives none, nothing does. Such a command is depthwise, and its vectors form one
+    row, of which at most every fourth gives an output.
 
     Where the command finishes, each channel of a pixel becomes
 

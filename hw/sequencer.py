@@ -528,7 +528,9 @@ class Sequencer(wiring.Component):
                 self.output.eq(out),
                 outside.eq(inside & (low < high) & ((address + low < 0) | (address + high > config.scratchpad_bytes))),
             ]
-        m.d.sync += beyond.eq(emits & (number >= config.accumulator_depth))
+        # Sums of a pass that is the first as well as the last go past the accumulators.
+        held = ~(self._first & stores)
+        m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
         with m.If(self.error.code == ErrorCode.NONE):
             with m.If(valid[1] & outside):
                 m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.output.index)]

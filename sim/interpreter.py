@@ -122,7 +122,8 @@ class Interpreter:
         pixels = int(np.count_nonzero(stream.emits))
         if c.gather:
             pixels = min(pixels, 1)
-        if pixels > config.accumulator_depth:
+        through = passes == 1 and c.finish == Finish.STORE and not c.accumulate
+        if pixels > config.accumulator_depth and not through:
             raise InterpreterError("more pixels than accumulators")
         tiles = self._read_weights(c, passes)
         depthwise = c.mode == Mode.DEPTHWISE

@@ -43,7 +43,9 @@ class Bench(wiring.Component):
         return m
 
 
-def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=Finish.STORE, accumulate=False, gather=False, **fields):
+def random_tile(
+    rng, config, *, mode=Mode.CONVOLUTION, finish=Finish.STORE, accumulate=False, gather=False, long=False, **fields
+):
     """A command with the weights and parameters that belong to it, on a random small image."""
 
     def draw(low, high):
@@ -51,8 +53,8 @@ def random_tile(rng, config, *, mode=Mode.CONVOLUTION, finish=Finish.STORE, accu
 
     depthwise = mode == Mode.DEPTHWISE
     kernel_rows, kernel_columns, runs = draw(1, 4), draw(1, 4), 1 if depthwise else draw(1, 4)
-    if finish == Finish.RETURN:
-        kernel_rows = kernel_columns = 1
+    if finish == Finish.RETURN or long:
+        kernel_rows = kernel_columns = runs = 1
     columns, rows = draw(1, 6), draw(1, 6)
     every_column = draw(1, 4)
     row_bytes, height = draw(8, 40), draw(1, 12)
@@ -239,8 +241,12 @@ def tiles(config, seed, kinds):
             command, weights, parameters = random_tile(rng, config, **kind)
             rows = packed(config, command, weights, parameters)
             fits = (row + len(rows)) * config.weight_row_bytes <= config.weight_bytes
-            held = outputs(commands[-1]) if kind.get("accumulate") else config.accumulator_depth
-            if fits and 0 < outputs(command) <= held:
+            least, most = 1, config.accumulator_depth
+            if kind.get("accumulate"):
+                most = outputs(next(c for c in reversed(commands) if c.finish != Finish.STORE))
+            elif kind.get("long"):
+                least, most = most + 1, command.pixels
+            if fits and least <= outputs(command) <= most:
                 break
         command = dataclasses.replace(command, weight_address=row)
         interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
@@ -253,7 +259,7 @@ def tiles(config, seed, kinds):
 
 CONVOLVE, FILTER = {"mode": Mode.CONVOLUTION}, {"mode": Mode.DEPTHWISE}
 KEEP, BACK, GATHER = {"finish": Finish.KEEP}, {"finish": Finish.RETURN}, {"gather": True}
-MORE = {"accumulate": True}
+MORE, LONG = {"accumulate": True}, {"long": True}
 LARGEST, LESS = {"combine": Combine.MAXIMUM}, {"combine": Combine.SUBTRACT}
 SEQUENCES = {
     "convolutions": [CONVOLVE, CONVOLVE],
@@ -298,6 +304,17 @@ def test_a_command_follows_its_predecessor_without_a_gap():
     assert completions[1] - completions[0] == rest + slots - after_last
 
 
+@pytest.mark.parametrize("kind", [CONVOLVE, FILTER], ids=("convolution", "depthwise"))
+def test_sums_of_one_pass_go_past_the_accumulators(kind):
+    """There may be more of them than accumulators, and these keep what they hold."""
+    config = dataclasses.replace(SMALL, accumulator_bytes=8 * 16)
+    image, commands, images, memory = tiles(config, 3, [CONVOLVE | KEEP, kind | LONG, CONVOLVE | MORE])
+    assert outputs(commands[1]) > config.accumulator_depth
+    result, completions = run(config, commands, images, image)
+    assert (result["error"][0], len(completions)) == (ErrorCode.NONE, 3)
+    np.testing.assert_array_equal(result["memory"], memory)
+
+
 def test_a_command_waits_for_its_dependencies():
     for waits in ({"wait_load": 3}, {"wait_store": 2}, {"wait_execute": 5}):
         image, commands, images, _ = tiles(SMALL, 2, [{}])
@@ -339,6 +356,7 @@ RETURN = {
     "kernel_columns": 1,
     "runs": 1,
 }
+MANY = {"pixels": 600, "columns": 3, "strip_rows": 0, "blocks": 1} | EVERY_VECTOR
 ILLEGAL = [
     ({"mode": 7}, ErrorCode.ILLEGAL_COMMAND),
     ({"blocks": 0}, ErrorCode.ILLEGAL_COMMAND),
@@ -362,7 +380,10 @@ ILLEGAL = [
     ({"gather": 1, "columns": 99, "every_column": 4}, ErrorCode.ILLEGAL_COMMAND),
     ({"mode": Mode.DEPTHWISE, "runs": 1, "gather": 1, "columns": 99, "every_column": 3}, ErrorCode.ILLEGAL_COMMAND),
     ({"mode": Mode.DEPTHWISE, "runs": 1, "gather": 1, "pixels": 9, "columns": 8}, ErrorCode.ILLEGAL_COMMAND),
-    ({"pixels": 600, "columns": 3, "strip_rows": 0} | EVERY_VECTOR, ErrorCode.ACCUMULATOR_RANGE),
+    (MANY | {"accumulate": 1}, ErrorCode.ACCUMULATOR_RANGE),
+    (MANY | {"finish": Finish.KEEP}, ErrorCode.ACCUMULATOR_RANGE),
+    (MANY | {"runs": 2}, ErrorCode.ACCUMULATOR_RANGE),
+    (MANY | RETURN, ErrorCode.ACCUMULATOR_RANGE),
     ({"weight_address": SMALL.weight_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.WEIGHT_RANGE),
     ({"source": 4094, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
     ({"source": -2, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),

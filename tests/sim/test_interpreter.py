@@ -91,7 +91,9 @@ def test_sums_stay_in_the_accumulators_until_a_command_finishes() -> None:
         (replace(LOAD_WEIGHTS, address=40), "outside the on-chip memory"),
         (replace(LOAD_PIXELS, dram_address=60), "outside DRAM"),
         (replace(STORE, dram_address=64), "outside DRAM"),
-        (replace(EXECUTE, pixels=17), "more pixels than accumulators"),
+        (replace(EXECUTE, pixels=17, accumulate=1), "more pixels than accumulators"),
+        (replace(EXECUTE, pixels=17, finish=0), "more pixels than accumulators"),
+        (replace(EXECUTE, pixels=17, runs=2), "more pixels than accumulators"),
         (replace(EXECUTE, pixels=0), "nothing to compute"),
         (replace(EXECUTE, last_channels=3), "nothing to compute"),
         (replace(EXECUTE, blocks=2, finish=0), "cannot share the accumulators"),
@@ -105,6 +107,18 @@ def test_what_is_refused(command: Command, problem: str) -> None:
     interpreter.step(LOAD_WEIGHTS)
     with pytest.raises(InterpreterError, match=problem):
         interpreter.step(command)
+
+
+def test_sums_of_one_pass_need_no_accumulators() -> None:
+    dram = image()
+    interpreter = Interpreter(CONFIG, dram)
+    # Seventeen times the first pixel, each output beside the other as far as there is room.
+    command = replace(EXECUTE, pixels=17, columns=17, column_step=0, destination_column_step=1)
+    expected = image()
+    Interpreter(CONFIG, expected).run(STREAM)
+    interpreter.run([LOAD_PIXELS, LOAD_WEIGHTS, command, STORE])
+    assert dram[48:52].tolist() == [expected[48]] * 4
+    assert not interpreter.accumulators.any()
 
 
 def test_commands_that_await_each_other_are_named() -> None:

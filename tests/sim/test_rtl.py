@@ -203,7 +203,7 @@ def place(program: Program, kind: type[Command]) -> tuple[int, Command]:
         (Store, {"dram_address": 1 << 30, "address": 0}, ErrorCode.WRITE_BUS),
         (Store, {"address": 1 << 20, "dram_address": 0}, ErrorCode.SCRATCHPAD_RANGE),
         (Execute, {"blocks": 0}, ErrorCode.ILLEGAL_COMMAND),
-        (Execute, {"pixels": 60_000}, ErrorCode.ACCUMULATOR_RANGE),
+        (Execute, {"pixels": 60_000, "blocks": 1, "accumulate": 1}, ErrorCode.ACCUMULATOR_RANGE),
         (Execute, {"weight_address": (1 << 20) - 1}, ErrorCode.WEIGHT_RANGE),
         (Store, {"wait_execute": 1000}, ErrorCode.DEADLOCK),
     ],
