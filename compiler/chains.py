@@ -2,20 +2,23 @@
 
 A strip is some rows of the last layer's output. What it needs of every tensor before follows backwards; what of that is
 still there from the strip before need not be computed again. Each tensor of a chain has its *track*, a range of the
-scratchpad through which its rows move upwards; where they reach the end they begin anew, and only then the rows that
-two strips share are computed for the second time.
+scratchpad through which its rows move upwards. Where they reach the end they begin anew, and then the rows that two
+strips share are computed for the second time; or they make a *detour*: they are stored to DRAM, and loaded where they
+are wanted, while the array computes something else.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
+from ..hw.commands import Memory
 from ..hw.config import Config
 from .emission import Place, run_tile, store_tile
-from .program import Resident
+from .program import Region, Resident
 from .schedule import Schedule, Window
 from .tiling import split, tiles_of
 from .units import WeightBuffer, smallest_unit, weight_units
@@ -125,6 +128,15 @@ class Chain:
                 _require(layer, _rows(layer, spans[layer.destination]), spans)
             yield spans
 
+    @cached_property
+    def shared(self) -> Mapping[int, int]:
+        """For each tensor in between, the most bytes that two strips share."""
+        most = dict.fromkeys(self.inside, 0)
+        for before, after in pairwise(self._spans(1)):
+            for tensor in self.inside:
+                most[tensor] = max(most[tensor], before[tensor][1] - after[tensor][0])
+        return most
+
     @property
     def complete(self) -> bool:
         """Whether every byte in between is needed, and so computed: what is not cannot be compared."""
@@ -152,10 +164,13 @@ class ChainTiling:
         Of a strip, in grains.
     unit_bytes
         The most weights that one load brings and one command uses.
+    detours
+        Whether rows that two strips share go by way of DRAM where their track begins anew.
     """
 
     rows: int
     unit_bytes: int
+    detours: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,16 +185,19 @@ class ChainSite:
         `[start, stop)` of the scratchpad, for everything else.
     weights
         The offset of each layer's packed weights in DRAM.
+    detours
+        For each tensor in between, a range of DRAM, as long as the most that two strips share and a beat of the bus.
     """
 
     places: Mapping[int, Place]
     workspace: Span
     weights: Mapping[Layer, int]
+    detours: Mapping[int, Region]
 
     def copy(self) -> ChainSite:
         """The same, for a trial."""
         places = {tensor: place.copy() for tensor, place in self.places.items()}
-        return ChainSite(places, self.workspace, self.weights)
+        return replace(self, places=places)
 
     @property
     def key(self) -> Hashable:
@@ -199,9 +217,14 @@ class _Track:
         self._start, self._stop = start, stop
         self._dram, self._bus_bytes = dram, bus_bytes
         self.window = Window(0, 0, 0, dram, 0)
+        self.detour: Region | None = None
+        self._returning: tuple[int, int, int] | None = None
 
-    def cover(self, start: int, stop: int) -> int:
-        """Makes room for the tensor's bytes `[start, stop)`; from the one that it returns on, they are not there."""
+    def cover(self, schedule: Schedule, start: int, stop: int) -> int:
+        """Makes room for the tensor's bytes `[start, stop)`; from the one that it returns on, they are not there.
+
+        Those before are, as soon as `come_back` has been called.
+        """
         window = self.window
         if window.stop > window.start <= start and window.base + stop <= self._stop:
             if start > window.stop:
@@ -211,7 +234,22 @@ class _Track:
         # Bytes keep their lanes of the bus.
         address = self._start + ((self._dram or 0) + start - self._start) % self._bus_bytes
         self.window = Window(address - start, start, stop, self._dram, start)
-        return start
+        shared = min(window.stop, stop) - start
+        lane = address % self._bus_bytes
+        if self.detour is None or not (window.start <= start and 0 < shared <= self.detour.size - lane):
+            return start
+        self._returning = self.detour.offset + lane, address, shared
+        note = f"bytes {start} to {start + shared - 1}, on their way to the next strip"
+        schedule.store(address=window.base + start, dram=self.detour.offset + lane, length=shared, note=note)
+        return start + shared
+
+    def come_back(self, schedule: Schedule) -> None:
+        """Loads what has been stored on its way to where it is wanted."""
+        if self._returning is not None:
+            dram, address, length = self._returning
+            note = "bytes that the strip before has computed"
+            schedule.load(dram=dram, length=length, memory=Memory.SCRATCHPAD, address=address, note=note)
+            self._returning = None
 
 
 def candidates(chain: Chain, config: Config, site: ChainSite) -> Iterator[ChainTiling]:
@@ -250,14 +288,16 @@ def emit_chain(
         for layer in reversed(chain.layers):
             start, stop = _rows(layer, spans[layer.destination])
             if layer.destination in tracks and start < stop:
-                left = tracks[layer.destination].cover(start * layer.row_bytes, min(stop * layer.row_bytes, layer.size))
+                schedule.operator = layer.operator
+                wanted = start * layer.row_bytes, min(stop * layer.row_bytes, layer.size)
+                left = tracks[layer.destination].cover(schedule, *wanted)
                 if layer is not chain.last:
                     start = max(start, left // layer.row_bytes)
             rows[layer] = (start, stop)
             _require(layer, rows[layer], spans)
         for tensor in chain.sources:
             if tensor in tracks and spans[tensor][0] < spans[tensor][1]:
-                tracks[tensor].cover(*spans[tensor])
+                tracks[tensor].cover(schedule, *spans[tensor])
         windows = {tensor: place.window for tensor, place in site.places.items() if place.window is not None}
         windows |= {tensor: track.window for tensor, track in tracks.items()}
         for layer in chain.layers:
@@ -265,6 +305,9 @@ def emit_chain(
             # Back and forth: what the buffer still holds of the last strip's weights is used first.
             sweep = groups[layer][::-1] if number % 2 else groups[layer]
             reads, writes = [windows[tensor] for tensor in layer.sources], windows[layer.destination]
+            for tensor in layer.sources:
+                if tensor in tracks and rows[layer][0] < rows[layer][1]:
+                    tracks[tensor].come_back(schedule)
             for chunks in sweep if rows[layer][0] < rows[layer][1] else ():
                 for tile in tiles_of(layer, *rows[layer], layer.tile_rows(config)):
                     for position, tensor in enumerate(layer.sources):
@@ -293,6 +336,8 @@ def _tracks(chain: Chain, tiling: ChainTiling, site: ChainSite, config: Config) 
         size = min(share, chain.sizes[tensor] + lane)
         place = site.places.get(tensor)
         tracks[tensor] = _Track(address, address + size, place.dram if place else None, config.bus_bytes)
+        if tiling.detours:
+            tracks[tensor].detour = site.detours.get(tensor)
         address += size
     return tracks
 

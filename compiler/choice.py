@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -53,15 +54,17 @@ def cost_of(schedule: Schedule) -> float:
 
 
 def _choose_chain(chain: Chain, config: Config, site: ChainSite, weights: Callable[[], WeightBuffer]) -> ChainTiling:
-    best, best_cost = None, math.inf
-    for tiling in candidates(chain, config, site):
+    def cost(tiling: ChainTiling) -> float:
         schedule = Schedule(config)
         emit_chain(schedule, chain, tiling, site.copy(), weights())
-        if best is None or cost_of(schedule) < best_cost:
-            best, best_cost = tiling, cost_of(schedule)
-    if best is None:
+        return cost_of(schedule)
+
+    costs = {tiling: cost(tiling) for tiling in candidates(chain, config, site)}
+    if not costs:
         raise CompileError(f"operators up to {chain.operator} have no room for strips")
-    return best
+    best = min(costs, key=costs.__getitem__)
+    straight = replace(best, detours=False)
+    return straight if cost(straight) <= costs[best] else best
 
 
 def _choose(layer: Layer, config: Config, site: Site, weights: Callable[[], WeightBuffer]) -> Tiling:

@@ -158,7 +158,10 @@ class _Stream:
         for unit, workspace in zip(units, placement.workspaces, strict=True):
             if isinstance(unit, Chain):
                 of_unit = {tensor: places[tensor] for tensor in (*unit.sources, unit.destination)}
-                chain_site = ChainSite(of_unit, workspace, self._weights_at)
+                detours = {
+                    tensor: dram.take(size + config.bus_bytes) for tensor, size in unit.shared.items() if size > 0
+                }
+                chain_site = ChainSite(of_unit, workspace, self._weights_at, detours)
                 tiling = self._choices.choose_chain(unit, chain_site)
                 strips += emit_chain(schedule, unit, tiling, chain_site, weight_buffer)
             else:
