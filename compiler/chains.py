@@ -282,19 +282,10 @@ def emit_chain(
     strips = []
     tracks = _tracks(chain, tiling, site, config)
     groups = {layer: weight_units(layer, config, tiling.unit_bytes) for layer in chain.layers}
-    for number, (first, last) in enumerate(chain.strips(tiling.rows)):
-        spans = {chain.destination: chain.last.span(first, last)}
-        rows: dict[Layer, Span] = {}
-        for layer in reversed(chain.layers):
-            start, stop = _rows(layer, spans[layer.destination])
-            if layer.destination in tracks and start < stop:
-                schedule.operator = layer.operator
-                wanted = start * layer.row_bytes, min(stop * layer.row_bytes, layer.size)
-                left = tracks[layer.destination].cover(schedule, *wanted)
-                if layer is not chain.last:
-                    start = max(start, left // layer.row_bytes)
-            rows[layer] = (start, stop)
-            _require(layer, rows[layer], spans)
+    spans_of = [chain.last.span(first, last) for first, last in chain.strips(tiling.rows)]
+    upcoming = _rows_of(schedule, chain, spans_of[0], tracks)
+    for number in range(len(spans_of)):
+        rows, spans = upcoming
         for tensor in chain.sources:
             if tensor in tracks and spans[tensor][0] < spans[tensor][1]:
                 tracks[tensor].cover(schedule, *spans[tensor])
@@ -308,6 +299,10 @@ def emit_chain(
             for tensor in layer.sources:
                 if tensor in tracks and rows[layer][0] < rows[layer][1]:
                     tracks[tensor].come_back(schedule)
+            if layer is chain.last and number + 1 < len(spans_of):
+                # What makes a detour to the next strip leaves before the last layer's output does, which takes longer.
+                upcoming = _rows_of(schedule, chain, spans_of[number + 1], tracks)
+                schedule.operator = layer.operator
             for chunks in sweep if rows[layer][0] < rows[layer][1] else ():
                 for tile in tiles_of(layer, *rows[layer], layer.tile_rows(config)):
                     for position, tensor in enumerate(layer.sources):
@@ -321,6 +316,25 @@ def emit_chain(
                 address = writes.base + start
                 strips.append(Resident(layer.destination, address, stop - start, schedule.executes, start))
     return strips
+
+
+def _rows_of(
+    schedule: Schedule, chain: Chain, span: Span, tracks: Mapping[int, _Track]
+) -> tuple[Mapping[Layer, Span], Mapping[int, Span]]:
+    """The rows of each layer to compute for some bytes of the output, and the bytes of each tensor that they need."""
+    spans = {chain.destination: span}
+    rows: dict[Layer, Span] = {}
+    for layer in reversed(chain.layers):
+        start, stop = _rows(layer, spans[layer.destination])
+        if layer.destination in tracks and start < stop:
+            schedule.operator = layer.operator
+            wanted = start * layer.row_bytes, min(stop * layer.row_bytes, layer.size)
+            left = tracks[layer.destination].cover(schedule, *wanted)
+            if layer is not chain.last:
+                start = max(start, left // layer.row_bytes)
+        rows[layer] = (start, stop)
+        _require(layer, rows[layer], spans)
+    return rows, spans
 
 
 def _tracks(chain: Chain, tiling: ChainTiling, site: ChainSite, config: Config) -> dict[int, _Track]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import count
+from dataclasses import replace
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 
@@ -61,6 +62,21 @@ def test_what_does_not_fit_never_leaves_the_chip(stride: int) -> None:
     loads = [c for c in step_of(fused).commands if isinstance(c, Load) and c.memory == Memory.SCRATCHPAD]
     assert sum(c.length for c in loads) < 32 * 32 * 48
     assert f"fusion saves {fused.saved_bytes} bytes" in fused.listing()
+
+
+def test_shared_rows_make_a_detour_instead_of_being_computed_twice() -> None:
+    """A layer of many products in a chain whose strips are low: on the array a row would cost more than on the bus."""
+    builder = Builder((1, 40, 40, 32)).convolution(32, (1, 1)).convolution(32, (1, 1))
+    graph = builder.convolution(0, (3, 3), depthwise=True).convolution(8, (1, 1)).graph()
+    program = compile(graph, replace(SMALL, bus_bytes=16))
+    step = step_of(program)
+    stores = [c for c, note in zip(step.commands, step.notes, strict=True) if "on their way" in note]
+    assert stores
+    for tensor in (tensor for fusion in program.fusions for tensor in fusion.tensors):
+        parts = sorted((r.start, r.start + r.size) for r in step.residents if r.tensor == tensor)
+        assert all(before[1] <= after[0] for before, after in pairwise(parts))
+    assert not violations(step.commands, program.config, program.memory.dram_bytes)
+    assert not any(mismatches(program, [builder.image()]).values())
 
 
 def test_what_fits_is_not_fused() -> None:
