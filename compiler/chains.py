@@ -1,4 +1,4 @@
-"""Chains of layers whose tensors in between never leave the chip: they are computed in turn, strip by strip.
+"""Chains of layers whose tensors in between pass through the chip: they are computed in turn, strip by strip.
 
 A strip is some rows of the last layer's output. What it needs of every tensor before follows backwards; what of that is
 still there from the strip before need not be computed again. Each tensor of a chain has its *track*, a range of the

@@ -65,10 +65,10 @@ def test_what_does_not_fit_never_leaves_the_chip(stride: int) -> None:
 
 
 def test_shared_rows_make_a_detour_instead_of_being_computed_twice() -> None:
-    """A layer of many products in a chain whose strips are low: on the array a row would cost more than on the bus."""
-    builder = Builder((1, 40, 40, 32)).convolution(32, (1, 1)).convolution(32, (1, 1))
-    graph = builder.convolution(0, (3, 3), depthwise=True).convolution(8, (1, 1)).graph()
-    program = compile(graph, replace(SMALL, bus_bytes=16))
+    """A row takes the array longer than the bus, which has nothing else to do."""
+    builder = Builder((1, 32, 32, 32)).convolution(48, (1, 1)).convolution(0, (3, 3), depthwise=True)
+    builder = builder.convolution(8, (1, 1))
+    program = compile(builder.graph(), replace(SMALL, bus_bytes=8))
     step = step_of(program)
     stores = [c for c, note in zip(step.commands, step.notes, strict=True) if "on their way" in note]
     assert stores

@@ -307,7 +307,7 @@ def test_a_command_follows_its_predecessor_without_a_gap():
 @pytest.mark.parametrize("kind", [CONVOLVE, FILTER], ids=("convolution", "depthwise"))
 def test_sums_of_one_pass_go_past_the_accumulators(kind):
     """There may be more of them than accumulators, and these keep what they hold."""
-    config = dataclasses.replace(SMALL, accumulator_bytes=8 * 16)
+    config = dataclasses.replace(SMALL, accumulator_bytes=16 * 16)
     image, commands, images, memory = tiles(config, 3, [CONVOLVE | KEEP, kind | LONG, CONVOLVE | MORE])
     assert outputs(commands[1]) > config.accumulator_depth
     result, completions = run(config, commands, images, image)
