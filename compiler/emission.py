@@ -79,7 +79,7 @@ class Site:
 
 def emit(schedule: Schedule, layer: Layer, tiling: Tiling, site: Site, weight_buffer: WeightBuffer) -> None:
     """Emits the commands of a layer; `weight_buffer` says what is there already."""
-    groups = weight_units(layer, schedule.config, tiling.unit_bytes)
+    groups = weight_units(layer, schedule.config, tiling.unit_bytes, tapers=tiling.tapers)
     for number, (first, last) in enumerate(strips_of(layer, tiling.strip_rows)):
         room = site.workspace[0] + site.room // tiling.buffers * (number % tiling.buffers)
         reads, writes = _windows(layer, first, last, site, room, schedule.config.bus_bytes)

@@ -168,7 +168,8 @@ class _Stream:
                 sources = tuple(places[tensor] for tensor in unit.sources)
                 site = Site(sources, places[unit.destination], workspace, self._weights_at[unit])
                 schedule.operator = unit.operator
-                emit(schedule, unit, self._choices.choose(unit, site), site, weight_buffer)
+                cut = replace(self._choices.choose(unit, site), tapers=unit is units[-1])
+                emit(schedule, unit, cut, site, weight_buffer)
             complete[unit.destination] = schedule.executes
         return _Arranged(units, passing, uses, placement, places, schedule, complete, strips)
 

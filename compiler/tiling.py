@@ -33,6 +33,8 @@ class Tiling:
         groups in between are computed one after the other for all tiles, which asks for each one's weights just once.
     edge_rows
         Output rows of a tile in head and tail.
+    tapers
+        Whether the last of many units is short, as nothing follows in whose shadow it could be computed.
     """
 
     strip_rows: int
@@ -42,6 +44,7 @@ class Tiling:
     head: int
     tail: int
     edge_rows: int
+    tapers: bool = False
 
 
 @dataclass(frozen=True)

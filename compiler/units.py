@@ -18,8 +18,10 @@ def smallest_unit(config: Config) -> int:
     return (config.rows + config.parameter_rows) * config.weight_row_bytes
 
 
-def weight_units(layer: Layer, config: Config, unit_bytes: int) -> list[list[Chunk]]:
+def weight_units(layer: Layer, config: Config, unit_bytes: int, *, tapers: bool = False) -> list[list[Chunk]]:
     """The layer's weights in units of at most `unit_bytes`, in the order of the packed image.
+
+    Where it `tapers`, the last of many units is short: little is left to compute when it has arrived.
 
     Returns
     -------
@@ -28,7 +30,7 @@ def weight_units(layer: Layer, config: Config, unit_bytes: int) -> list[list[Chu
     groups, offset = [], 0
     for works in layer.groups:
         if len(works) == 1:
-            groups += _work_units(works[0], config, unit_bytes, offset)
+            groups += _work_units(works[0], config, unit_bytes, offset, tapers)
             offset += works[0].packed_bytes(config)
             continue
         chunks = []
@@ -52,13 +54,15 @@ def _whole(work: Work, offset: int, first: int, blocks: int, config: Config) -> 
     )
 
 
-def _work_units(work: Work, config: Config, unit_bytes: int, offset: int) -> list[list[Chunk]]:
+def _work_units(work: Work, config: Config, unit_bytes: int, offset: int, tapers: bool) -> list[list[Chunk]]:
     """The weights of a work, which begin at `offset`."""
     rows, width = config.rows, config.weight_row_bytes
     blocks, each = work.blocks(config), work.block_bytes(config)
     if each <= unit_bytes:
         units = -(-blocks // (unit_bytes // each))
         bounds = [blocks * i // units for i in range(units + 1)]
+        if tapers and units > 2 and bounds[-1] - bounds[-2] > 1:
+            bounds.insert(-1, blocks - 1)
         return [[_whole(work, offset + a * each, a, b - a, config)] for a, b in pairwise(bounds)]
     parts = list(_kernel_parts(*work.loops(config), (unit_bytes // width - config.parameter_rows) // rows))
     groups = []

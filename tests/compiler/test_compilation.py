@@ -247,3 +247,13 @@ def test_tensors_keep_their_values_on_the_way_to_the_machine_and_back() -> None:
     assert np.array_equal(from_machine(data, graph.inputs[0]), value)
     signed = value.view(np.int8)
     assert np.array_equal(to_machine(signed), value.reshape(-1))
+
+
+def test_a_stream_ends_with_little_to_compute() -> None:
+    """Of the last of many units of weights no more than one block is left to compute when it has arrived."""
+    config = Config.named("16x16")
+    builder = Builder((1, 1, 1, 128)).convolution(640, (1, 1))
+    (step,) = compile(builder.graph(), config).steps
+    assert isinstance(step, MachineStep)
+    blocks = [command.blocks for command in step.commands if isinstance(command, Execute)]
+    assert blocks[-1] == 1 < blocks[-2]
