@@ -53,8 +53,9 @@ _UNTOUCHED = _State(_NONE, _NONE)
 
 
 def _with(counts: Counts, engine: int, count: int) -> Counts:
-    first, second, third = (count if i == engine else kept for i, kept in enumerate(counts))
-    return first, second, third
+    changed = list(counts)
+    changed[engine] = count
+    return changed[0], changed[1], changed[2]
 
 
 class _Timeline:
@@ -110,16 +111,16 @@ class Hazards:
         own = ENGINES.index(engine)
         accesses = [access for access in accesses if access.start < access.stop]
         awaited = [0, 0, 0]
+        others = [other for other in range(len(ENGINES)) if other != own]
         for space, start, stop, write in accesses:
-            for state in self._timelines[space].states(start, stop):
-                for other in range(len(ENGINES)):
-                    if other != own:
-                        count = max(state.written[other], state.read[other] if write else 0)
-                    elif engine is Opcode.EXECUTE and not write:
-                        count = state.written[other]
-                    else:
-                        continue
-                    awaited[other] = max(awaited[other], count)
+            writers = others if write or engine is not Opcode.EXECUTE else range(len(ENGINES))
+            for written, read in self._timelines[space].states(start, stop):
+                for other in writers:
+                    if written[other] > awaited[other]:
+                        awaited[other] = written[other]
+                for other in others if write else ():
+                    if read[other] > awaited[other]:
+                        awaited[other] = read[other]
         self._issued[own] += 1
         for space, start, stop, write in sorted(accesses, key=lambda access: access.write):
             timeline = self._timelines[space]

@@ -135,7 +135,8 @@ class WeightBuffer:
 
         def age(address: int) -> int:
             """How recently the last of what is in the way was used; -1 where nothing is."""
-            return max((i for i, (a, b) in enumerate(held) if a < address + size and address < b), default=-1)
+            latest = range(len(held) - 1, -1, -1)
+            return next((i for i in latest if held[i][0] < address + size and address < held[i][1]), -1)
 
         # Bytes keep their lanes of the bus.
         starts = (start + (dram - start) % bus for start in {0, *(stop for _, stop in held)})
