@@ -25,11 +25,15 @@ class MachineError(RuntimeError):
         The command's place in its program, as the ERROR_COMMAND register says.
     command
         That command, where the program is known and has one there.
+    reason
+        What it needs and what there is, where that is known.
     """
 
-    def __init__(self, code: ErrorCode, index: int, command: Command | None = None) -> None:
+    def __init__(self, code: ErrorCode, index: int, command: Command | None = None, reason: str | None = None) -> None:
         self.code = code
         self.index = index
         self.command = command
         where = f"command {index}" + (f" ({' '.join(str(command).split())})" if command is not None else "")
-        super().__init__(f"the machine stopped with {code.name} at {where}: {code.doc}")
+        super().__init__(
+            f"the machine stopped with {code.name} at {where}: {code.doc}{f' ({reason})' if reason else ''}"
+        )

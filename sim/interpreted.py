@@ -10,7 +10,7 @@ import numpy as np
 from ..compiler.program import MachineStep
 from ..hw.commands import Opcode
 from ..hw.config import Config
-from .interpreter import Interpreter
+from .interpreter import Interpreter, InterpreterError
 from .machine import Activity, Completion, Tick, Watch
 
 
@@ -45,12 +45,15 @@ class InterpretedMachine:
         Raises
         ------
         InterpreterError
-            A command is illegal.
+            A command is illegal; the message names it.
         """
         done = dict.fromkeys(Opcode, 0)
         seen: dict[Watch, bytes] = {}
-        for command in step.commands:
-            self._interpreter.step(command)
+        for index, command in enumerate(step.commands):
+            try:
+                self._interpreter.step(command)
+            except InterpreterError as error:
+                raise InterpreterError(f"command {index}: {error}: {command}") from None
             done[command.opcode] += 1
             for watch in watches:
                 if watch not in seen and done[Opcode.EXECUTE] >= watch.executes:

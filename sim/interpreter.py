@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..golden.numerics import INT32_MIN, Rounding, multiply_by_quantized_multiplier
 from ..hw.commands import PARAMETER_ROWS, Combine, Command, Execute, Finish, Load, Memory, Mode, Opcode, Store
 from ..hw.config import Config
+from .refusal import refusal
 
 
 class InterpreterError(RuntimeError):
@@ -86,6 +87,9 @@ class Interpreter:
 
     def step(self, command: Command) -> None:
         """Runs one command, whatever it waits for."""
+        refused = refusal(command, self.config, self.dram.size)
+        if refused is not None:
+            raise InterpreterError(refused.reason)
         match command:
             case Load():
                 self._load(command)
@@ -96,35 +100,20 @@ class Interpreter:
 
     def _load(self, command: Load) -> None:
         target = self.weights if command.memory == Memory.WEIGHTS else self.scratchpad
-        self._check_transfer(command, target)
         data = self.dram[command.dram_address : command.dram_address + command.length]
         target[command.address : command.address + command.length] = data
 
     def _store(self, command: Store) -> None:
-        self._check_transfer(command, self.scratchpad)
         data = self.scratchpad[command.address : command.address + command.length]
         self.dram[command.dram_address : command.dram_address + command.length] = data
 
-    def _check_transfer(self, command: Load | Store, memory: npt.NDArray[np.uint8]) -> None:
-        if command.length < 1:
-            raise InterpreterError("nothing to copy")
-        if (command.dram_address - command.address) % self.config.bus_bytes:
-            raise InterpreterError("the addresses differ modulo the bus width")
-        if command.address + command.length > memory.size:
-            raise InterpreterError("outside the on-chip memory")
-        if command.dram_address + command.length > self.dram.size:
-            raise InterpreterError("outside DRAM")
-
     def _execute(self, c: Execute) -> None:
         config = self.config
-        passes = self._check_execute(c)
+        passes = c.kernel_rows * c.kernel_columns * c.runs
         stream = _Stream.of(c)
         pixels = int(np.count_nonzero(stream.emits))
         if c.gather:
             pixels = min(pixels, 1)
-        through = passes == 1 and c.finish == Finish.STORE and not c.accumulate
-        if pixels > config.accumulator_depth and not through:
-            raise InterpreterError("more pixels than accumulators")
         tiles = self._read_weights(c, passes)
         depthwise = c.mode == Mode.DEPTHWISE
         if not depthwise:
@@ -150,25 +139,6 @@ class Interpreter:
                 case _:
                     held[:] = _combined(c, held, sums)
 
-    def _check_execute(self, c: Execute) -> int:
-        """The passes of a block."""
-        config = self.config
-        if c.mode not in tuple(Mode) or (c.mode == Mode.DEPTHWISE and c.runs != 1):
-            raise InterpreterError("no such mode")
-        passes = c.kernel_rows * c.kernel_columns * c.runs
-        counts = (c.pixels, c.columns, c.blocks, passes, c.every_row, c.every_column)
-        if not all(counts) or not 1 <= c.last_channels <= config.columns:
-            raise InterpreterError("nothing to compute")
-        if c.finish not in tuple(Finish) or c.combine not in tuple(Combine):
-            raise InterpreterError("no such finish or combination")
-        if c.blocks > 1 and (c.accumulate or not c.finish):
-            raise InterpreterError("several blocks cannot share the accumulators")
-        if c.finish == Finish.RETURN and (c.mode != Mode.DEPTHWISE or c.blocks * passes > 1 or c.gather):
-            raise InterpreterError("results come back from one depthwise pass that does not gather")
-        if c.gather and (c.mode != Mode.DEPTHWISE or c.pixels > c.columns or c.every_column < 4):
-            raise InterpreterError("depthwise outputs are gathered from one row, at most every fourth vector's")
-        return passes
-
     def _filter(self, c: Execute, stream: _Stream, weights: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.int64]:
         """A depthwise block's sums, shape `(passes, outputs, columns)`: a column weighs its latest R bytes."""
         rows, columns = self.config.rows, self.config.columns
@@ -188,8 +158,6 @@ class Interpreter:
         width = self.config.weight_row_bytes
         rows = passes * self.config.rows + (PARAMETER_ROWS if c.finish else 0)
         start = c.weight_address * width
-        if start + c.blocks * rows * width > self.weights.size:
-            raise InterpreterError("outside the weight buffer")
         return self.weights[start : start + c.blocks * rows * width].view(np.int8).reshape(c.blocks, rows, width)
 
     def _read(self, c: Execute, stream: _Stream, size: int, offset: int) -> npt.NDArray[np.int8]:

@@ -21,6 +21,7 @@ from .attribution import Cost, attribute
 from .cycles.machine import StandstillError, Timeline, Timing, simulate
 from .errors import MachineError, SettingError
 from .machine import Activity, Completion
+from .refusal import refusal
 from .rtl import DEFAULT_LATENCY
 from .trace import Run, Span
 
@@ -206,16 +207,22 @@ def profile(program: Program, latency: int = DEFAULT_LATENCY) -> CycleProfile:
     SettingError
         The latency is less than 1.
     MachineError
-        The commands wait for each other for ever.
+        The machine would refuse a command, or the commands wait for each other for ever. Where in the scratchpad
+        an execute command reads and writes is not looked at.
     """
     if latency < 1:
         raise SettingError(f"latency is {latency}; at least 1 cycle was expected")
     steps = (step for step in program.steps if isinstance(step, MachineStep))
-    return CycleProfile(program, latency, tuple(model_step(step, program.config, latency) for step in steps))
+    config, memory = program.config, program.memory.dram_bytes
+    return CycleProfile(program, latency, tuple(model_step(step, config, latency, memory) for step in steps))
 
 
-def model_step(step: MachineStep, config: Config, latency: int) -> ModelledStep:
-    """What one command stream costs; parameters and errors are those of `profile`."""
+def model_step(step: MachineStep, config: Config, latency: int, dram_bytes: int | None = None) -> ModelledStep:
+    """What one command stream costs, as for `profile`; without `dram_bytes`, the memory is taken to be large enough."""
+    for index, command in enumerate(step.commands):
+        refused = refusal(command, config, dram_bytes)
+        if refused is not None:
+            raise MachineError(refused.code, index, command, refused.reason)
     try:
         timeline = simulate(step.commands, config, latency=latency, program_address=step.stream.offset)
     except StandstillError as error:

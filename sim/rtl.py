@@ -17,6 +17,7 @@ from ..hw.registers import COUNTERS, REGISTERS, Control, ErrorCode, Interrupt, S
 from .errors import MachineError, SettingError, SimulatorError
 from .machine import Activity, Completion, Tick, Watch
 from .process import Operation, SimulationProcess
+from .refusal import refusal
 from .standstill import standstill
 from .timing import longest_silence
 
@@ -82,6 +83,7 @@ class RtlMachine(ABC):
         if (chosen := os.environ.get("TMPDIR")) and not Path(chosen).is_dir():
             raise SimulatorError(f"TMPDIR is {chosen!r}, which is no folder: set it to one, or unset it")
         self.config = config
+        self._memory_bytes = memory_bytes
         self.latency = latency
         self.stalls = stalls
         first, end = errors or _NOWHERE
@@ -186,7 +188,10 @@ class RtlMachine(ABC):
         if status & Status.ERROR:
             code, index = ErrorCode(self.read_register("ERROR")), self.read_register("ERROR_COMMAND")
             self._reset()
-            raise MachineError(code, index, step.commands[index] if index < len(step.commands) else None)
+            command = step.commands[index] if index < len(step.commands) else None
+            refused = refusal(command, self.config, self._memory_bytes) if command is not None else None
+            reason = refused.reason if refused is not None and refused.code == code else None
+            raise MachineError(code, index, command, reason)
         return Activity(MappingProxyType(counters), self._log("completions"), self._observed(watches), self._starts())
 
     def _watch(self, watches: Sequence[Watch]) -> None:

@@ -19,6 +19,7 @@ from eightfold.hw.config import Config
 from eightfold.hw.registers import COUNTERS, ErrorCode
 from eightfold.sim.errors import MachineError
 from eightfold.sim.icarus import Icarus
+from eightfold.sim.model import profile
 from eightfold.sim.result import RunResult
 from eightfold.sim.simulation import Simulation, run
 
@@ -220,6 +221,12 @@ def test_a_bad_command_ends_the_run_with_its_code_and_index(
     assert (error.value.code, error.value.index) == (code, index)
     assert error.value.command is not None
     assert f"{code.name} at command {index} ({kind.__name__.lower()} " in str(error.value)
+    if code not in (ErrorCode.ILLEGAL_COMMAND, ErrorCode.ALIGNMENT, ErrorCode.DEADLOCK):
+        assert " are needed; there are " in str(error.value)
+    # So does the cycle model.
+    with pytest.raises(MachineError) as modelled:
+        profile(bad)
+    assert (modelled.value.code, modelled.value.index) == (code, index)
     # The machine recovers.
     with Simulation(program, tiny) as simulation:
         assert simulation.run(x).bit_exact
