@@ -109,6 +109,9 @@ class Interpreter:
 
     def _execute(self, c: Execute) -> None:
         config = self.config
+        if c.blocks > 1 and (c.accumulate or not c.finish):
+            # The machine does as it is told: each block adds to, or overwrites, what the one before has left.
+            raise InterpreterError("several blocks cannot share the accumulators")
         passes = c.kernel_rows * c.kernel_columns * c.runs
         stream = _Stream.of(c)
         pixels = int(np.count_nonzero(stream.emits))
@@ -175,7 +178,8 @@ class Interpreter:
         inside = (y >= 0) & (y < c.height) & (x >= 0) & (x < c.row_bytes)
         used = address[inside]
         if used.size and not (used.min() >= 0 and used.max() < self.scratchpad.size):
-            raise InterpreterError("reads outside the scratchpad")
+            need = f"addresses {used.min()} to {used.max()}"
+            raise InterpreterError(f"reads outside the scratchpad: {need}; there are {self.scratchpad.size} bytes")
         data = self.scratchpad.view(np.int8)[np.where(inside, address, 0)]
         vectors: npt.NDArray[np.int8] = np.where(inside, data, np.int8(c.fill)).reshape(c.pixels, -1, size)
         return vectors
@@ -218,8 +222,11 @@ class Interpreter:
         pixel = pixel + (row - c.skip_rows) // c.every_row * c.destination_row_step
         pixel = pixel + (column - c.skip_columns) // c.every_column * c.destination_column_step
         address = (pixel + block * self.config.columns)[:, np.newaxis] + np.arange(result.shape[1])
+        if not address.size:
+            return
         if not (address.min() >= 0 and address.max() < self.scratchpad.size):
-            raise InterpreterError("writes outside the scratchpad")
+            need = f"addresses {address.min()} to {address.max()}"
+            raise InterpreterError(f"writes outside the scratchpad: {need}; there are {self.scratchpad.size} bytes")
         self.scratchpad.view(np.int8)[address] = np.clip(result + c.zero_point, c.lower, c.upper)
         self.wrote(address, accumulator)
 

@@ -107,8 +107,6 @@ def _illegal(c: Execute, config: Config) -> str | None:
         return "nothing to compute"
     if c.finish not in tuple(Finish) or c.combine not in tuple(Combine):
         return "no such finish or combination"
-    if c.blocks > 1 and (c.accumulate or not c.finish):
-        return "several blocks cannot share the accumulators"
     if c.finish == Finish.RETURN and (c.mode != Mode.DEPTHWISE or c.blocks * passes > 1 or c.gather):
         return "results come back from one depthwise pass that does not gather"
     if c.gather and (c.mode != Mode.DEPTHWISE or c.pixels > c.columns or c.every_column < 4):
