@@ -18,7 +18,7 @@ import numpy as np
 from ..graph import Graph, Operator
 from ..numerics import Rounding
 from .node import Array, Evaluate, Node, kernel
-from .product import check_accumulator, check_types, float_product, requantization_of
+from .product import check_accumulator, check_real_types, check_types, float_product, requantization_of
 from .windows import Axis, axes_of
 
 # What the rows of one block need, so that it stays in a cache.
@@ -233,9 +233,7 @@ def _float_convolution(node: Node) -> Evaluate:
     """Real numbers. Sums of floats depend on their order: equal to other runtimes' up to rounding errors."""
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
-    for tensor in (node.input(1), node.optional(2), node.output):
-        if tensor is not None:
-            node.expect_type(tensor, "float32")
+    check_real_types(node)
     low, high = node.float_bounds()
     depthwise = node.operator.kind == "DEPTHWISE_CONV_2D"
     each = geometry.output_channels // geometry.groups

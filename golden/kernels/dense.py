@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Graph, Operator
 from .node import Array, Evaluate, Node, kernel
-from .product import check_accumulator, check_types, float_product, requantization_of
+from .product import check_accumulator, check_real_types, check_types, float_product, requantization_of
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ def fully_connected(node: Node) -> Evaluate:
 
 def _float_dense(node: Node) -> Evaluate:
     """Real numbers. Sums of floats depend on their order: equal to other runtimes' up to rounding errors."""
-    for tensor in (node.input(1), node.optional(2), node.output):
-        if tensor is not None:
-            node.expect_type(tensor, "float32")
+    check_real_types(node)
     geometry = geometry_of(node)
     node.expect_shape(geometry.output_shape)
     low, high = node.float_bounds()

@@ -54,11 +54,7 @@ def check_types(node: Node) -> None:
     node.expect_type(x, "int8", "uint8", "int16")
     node.expect_type(weights, "uint8" if x.dtype == np.uint8 else "int8")
     node.expect_type(node.output, x.dtype.name)
-    bias = node.optional(2)
-    if bias is not None:
-        node.expect_type(bias, *(("int32", "int64") if x.dtype == np.int16 else ("int32",)))
-        if bias.shape != (output_channels(node),):
-            raise node.fail(f"the bias has the shape {list(bias.shape)}; expected [{output_channels(node)}]")
+    _check_bias(node, *(("int32", "int64") if x.dtype == np.int16 else ("int32",)))
     scales = node.affine(weights)
     axis = 3 if node.operator.kind == "DEPTHWISE_CONV_2D" else 0
     if scales.per_axis and (scales.axis != axis or x.dtype == np.uint8):
@@ -67,6 +63,22 @@ def check_types(node: Node) -> None:
         raise node.fail("int8 weights have a zero point other than 0")
     if x.dtype == np.int16 and (node.quantization(x)[1] or node.quantization(node.output)[1]):
         raise node.fail("int16 activations have a zero point other than 0")
+
+
+def check_real_types(node: Node) -> None:
+    """Refuse weights, bias and outputs that are not real numbers where the input is."""
+    for tensor in (node.input(1), node.output):
+        node.expect_type(tensor, "float32")
+    _check_bias(node, "float32")
+
+
+def _check_bias(node: Node, *types: str) -> None:
+    bias = node.optional(2)
+    if bias is None:
+        return
+    node.expect_type(bias, *types)
+    if bias.shape != (output_channels(node),):
+        raise node.fail(f"the bias has the shape {list(bias.shape)}; expected [{output_channels(node)}]")
 
 
 def operands_of(node: Node) -> Operands:

@@ -38,8 +38,10 @@ PATH = os.pathsep.join(
 
 
 def call(*command: Any, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # What a make that runs the tests passes on is not for those that they run.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     return subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, env={**inherited, **environment}
     )
 
 
