@@ -47,6 +47,8 @@ def svdf(node: Node) -> Evaluate:
     to_output = Requantization.of(
         float(s_state * s_time / s_out), zero_point=zero_out, minimum=-128, maximum=127, rounding=rounding
     )
+    if (tensor := node.optional(3)) is not None:
+        node.expect_type(tensor, "int32")
     bias = np.zeros(units, np.int64) if node.optional(3) is None else node.constant(3).astype(np.int64)
     if bias.shape != (units,):
         raise node.fail(f"the bias has the shape {list(bias.shape)}; expected [{units}]")
@@ -133,6 +135,7 @@ class _Gate:
         x, state = node.input(0), node.input(18)
         self.weights = self._weights(node, 1 + gate, (units, x.shape[2]))
         self.recurrent = self._weights(node, 5 + gate, (units, units))
+        node.expect_type(node.input(12 + gate), "int32")
         bias = node.constant(12 + gate).astype(np.int64)
         if bias.shape != (units,):
             raise node.fail(f"the bias of a gate has the shape {list(bias.shape)}; expected [{units}]")
