@@ -145,7 +145,7 @@ class _Stream:
         self._resident = resident
         self._leaving = leaving
         self._weights_at = weights_at
-        self._choices = Choices(config, resident)
+        self._choices = Choices(config, resident=resident)
 
     def arrange(self, units: Sequence[Layer | Chain], dram: Dram, passing: frozenset[int] = frozenset()) -> _Arranged:
         """Emits all commands; the tensors `passing` are not to lie whole in the scratchpad."""

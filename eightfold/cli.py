@@ -141,6 +141,16 @@ FuseOption = Annotated[
     bool,
     typer.Option("--fuse/--no-fuse", help="Compute layers together, strip by strip, where that saves time."),
 ]
+LatencyOption = Annotated[int, typer.Option("--latency", help="Memory latency in cycles.")]
+EnergyOption = Annotated[
+    str,
+    typer.Option(
+        "--energy",
+        metavar="45nm|7nm|FILE.toml",
+        help="What actions cost; see docs/energy.md.",
+        autocompletion=_energy_names,
+    ),
+]
 ResidentOption = Annotated[
     bool,
     typer.Option("--resident", help="All weights are on the chip before the run, if they fit; it loads none."),
@@ -221,7 +231,7 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="With --sharded: where the layers' results go.", show_default="out/sharded"),
     ] = None,
-    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    latency: LatencyOption = 20,
     stalls: Annotated[float, typer.Option(help="Chance that a bus channel pauses in a cycle, 0 to 0.99.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the stalls.")] = 1,
 ) -> None:
@@ -354,7 +364,7 @@ def profile_command(
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
     resident: ResidentOption = False,
-    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
+    latency: LatencyOption = 20,
     json_file: JsonOption = None,
     trace: TraceOption = None,
 ) -> None:
@@ -384,16 +394,8 @@ def report(
             autocompletion=_backend_names,
         ),
     ] = "model",
-    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
-    energy: Annotated[
-        str,
-        typer.Option(
-            "--energy",
-            metavar="45nm|7nm|FILE.toml",
-            help="What actions cost; see docs/energy.md.",
-            autocompletion=_energy_names,
-        ),
-    ] = "45nm",
+    latency: LatencyOption = 20,
+    energy: EnergyOption = "45nm",
     clock: Annotated[float, typer.Option(help="Megahertz, for times and powers.")] = 500.0,
     json_file: JsonOption = None,
 ) -> None:
@@ -461,16 +463,8 @@ def explore(
         str | None,
         typer.Option("--profile", help="Whose arithmetic.", show_default="what each machine's rounding suits"),
     ] = None,
-    latency: Annotated[int, typer.Option(help="Memory latency in cycles.")] = 20,
-    energy: Annotated[
-        str,
-        typer.Option(
-            "--energy",
-            metavar="45nm|7nm|FILE.toml",
-            help="What actions cost; see docs/energy.md.",
-            autocompletion=_energy_names,
-        ),
-    ] = "45nm",
+    latency: LatencyOption = 20,
+    energy: EnergyOption = "45nm",
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes.", show_default="one per processor")
     ] = None,
