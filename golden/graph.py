@@ -6,10 +6,11 @@ The nouns are those of the TensorFlow Lite schema, as frozen dataclasses. A grap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import index
 from types import MappingProxyType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,14 @@ import numpy.typing as npt
 
 class ModelError(ValueError):
     """A model, or an input to it, that cannot be used. The message names the file, the operator and the field."""
+
+
+def _integers(values: Iterable[SupportsIndex], what: str) -> tuple[int, ...]:
+    """Python's integers, whose arithmetic neither overflows nor gives other types; numpy's are none."""
+    try:
+        return tuple(map(index, values))
+    except TypeError:
+        raise TypeError(f"{what} is {values!r}; integers were expected") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +83,9 @@ class Tensor:
     variable: bool = False
     shape_signature: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _integers(self.shape, f"tensor {self.index}: shape"))
+
     @property
     def constant(self) -> bool:
         """Whether the file holds its value."""
@@ -105,6 +117,13 @@ class Operator:
     outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     intermediates: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            object.__setattr__(self, name, _integers(getattr(self, name), f"operator {self.index}: {name}"))
+        if any(isinstance(value, np.generic) for value in self.options.values()):
+            plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.options.items()}
+            object.__setattr__(self, "options", MappingProxyType(plain))
 
 
 @dataclass(frozen=True, eq=False)
