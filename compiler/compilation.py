@@ -83,6 +83,7 @@ def compile(
         ),
         weights=weights,
         preload=preload,
+        fuse=fuse,
     )
 
 

@@ -18,6 +18,7 @@ from ..golden.kernels.windows import Axis
 from ..golden.numerics import quantize_multiplier
 from ..hw.config import Config
 from .convolution import Convolution
+from .tiling import strip_bytes
 from .work import Chunk, Layer, Parameters, Part, Target
 
 AWAIT = 64
@@ -97,7 +98,8 @@ def gathered(layer: Layer, config: Config, strips: int) -> tuple[Layer, ...]:
         return (layer,)
     copy, patches = _copy(work), _patches(work)
     size = patches.most(1)
-    if copy.vertical.outputs > 255 or size > config.scratchpad_bytes // 8:
+    least = size + config.scratchpad_row_bytes + strip_bytes(layer, 1, config)
+    if copy.vertical.outputs > 255 or size > config.scratchpad_bytes // 8 or least > config.scratchpad_bytes:
         return (layer,)
     copying = copy.blocks(config) * copy.filters(config).slots(config, copy.vertical.outputs) + AWAIT
     if copying + _slots(patches, config) >= _slots(work, config):

@@ -10,7 +10,7 @@ from ..hw.config import Config
 from .allocator import Lifetime, allocate, gap
 from .chains import Chain
 from .program import CompileError
-from .tiling import strip_bytes
+from .tiling import row_needs, strip_bytes
 from .work import Layer
 
 
@@ -117,10 +117,13 @@ def place(
         candidates = [use for use in whole.values() if use.first <= obstacle <= use.last and not use.internal]
         if not candidates:
             layer = layers[obstacle]
-            need = _least_bytes(layer, config)
+            what = (
+                f"its strips need {_least_bytes(layer, config)}"
+                if isinstance(layer, Chain)
+                else row_needs(layer, config)
+            )
             raise CompileError(
-                f"operator {layer.operator}: the rows of input and output that one output row takes need {need} bytes "
-                f"of scratchpad; there are {config.scratchpad_bytes}"
+                f"operator {layer.operator}: {what} bytes of scratchpad; there are {config.scratchpad_bytes}"
             )
         victim = min(candidates, key=lambda use: (_cost(use, layers, weights, config), -use.size))
         banished.append(whole.pop(victim.tensor))

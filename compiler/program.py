@@ -220,6 +220,8 @@ class Program:
     preload
         What brings all weights on the chip, once before any number of inferences, whose streams load none; None where
         every inference loads its weights.
+    fuse
+        Whether layers might be computed together, which they are only where that saves time: see `fusions`.
     """
 
     config: Config
@@ -229,6 +231,7 @@ class Program:
     memory: MemoryMap
     weights: npt.NDArray[np.uint8]
     preload: MachineStep | None = None
+    fuse: bool = True
 
     def region(self, tensor: int) -> TensorRegion:
         """Where a tensor lies in DRAM.

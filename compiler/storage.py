@@ -75,6 +75,7 @@ def to_bytes(program: Program) -> bytes:
     description = {
         "config": program.config.as_dict(),
         "profile": program.profile.value,
+        "fuse": program.fuse,
         "graph": _plain(program.graph, arrays),
         "steps": [_step_out(step, at) for step, at in zip(program.steps, layout.streams, strict=True)],
         "memory": dataclasses.asdict(program.memory),
@@ -265,4 +266,5 @@ def _program_in(description: Mapping[str, Any], data: memoryview) -> Program:
             dram_bytes=int(memory["dram_bytes"]),
         ),
         weights=_array_in(description["weights"], data),
+        fuse=bool(description.get("fuse", True)),
     )

@@ -92,3 +92,12 @@ def strip_bytes(layer: Layer, rows: int, config: Config, whole: Collection[int] 
     if layer.destination not in whole:
         size += rows * layer.row_bytes + config.bus_bytes - 1
     return size
+
+
+def row_needs(layer: Layer, config: Config) -> str:
+    """What `strip_bytes` says of one row, in words that the bytes in all end."""
+    inputs = " and ".join(str(layer.most(position, 1)) for position in range(len(layer.sources)))
+    return (
+        f"an output row has {layer.row_bytes} bytes, the rows that it is computed from {inputs}; aligned to the bus "
+        f"they need {strip_bytes(layer, 1, config)}"
+    )

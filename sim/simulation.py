@@ -101,7 +101,8 @@ def run(
         As for `Simulation`.
     layers
         The operators to run alone, as an index or a slice of the network's; what they read is computed by the golden
-        runtime. They are compiled for themselves, so their cycles are not those that they take in the whole network.
+        runtime. They are compiled for themselves, as the program was, so their cycles are not those that they take in
+        the whole network.
     progress
         Called now and then, from the calling thread.
 
@@ -119,7 +120,8 @@ def run(
     if layers is not None:
         part = layers_of(program.graph, layers)
         inputs = inputs_of(part, program.graph, check_inputs(program, inputs), program.profile)
-        program = compile(part, program.config, program.profile)
+        resident = program.preload is not None
+        program = compile(part, program.config, program.profile, fuse=program.fuse, resident=resident)
     with Simulation(program, backend, latency=latency, stalls=stalls, seed=seed, waves=waves) as simulation:
         return simulation.run(inputs, progress=progress)
 

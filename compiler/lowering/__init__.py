@@ -13,7 +13,7 @@ from ...golden.graph import Graph, Operator
 from ...golden.kernels import Node, prepare
 from ...golden.numerics import Profile
 from ...hw.config import Config
-from ..tiling import strip_bytes
+from ..tiling import row_needs, strip_bytes
 from ..work import Layer
 from . import copying, elementwise, pooling, products, unary
 from .reasons import HostReason
@@ -63,8 +63,6 @@ def lower(operator: Operator, graph: Graph, config: Config, profile: Profile) ->
         return function(node, config)
     prepare(node)
     layer = function(node, config)
-    if (need := strip_bytes(layer, 1, config)) > config.scratchpad_bytes:
-        raise HostReason(
-            f"one output row takes {need} bytes of input and output; the scratchpad has {config.scratchpad_bytes}"
-        )
+    if strip_bytes(layer, 1, config) > config.scratchpad_bytes:
+        raise HostReason(f"{row_needs(layer, config)} bytes; the scratchpad has {config.scratchpad_bytes}")
     return layer

@@ -233,4 +233,7 @@ def test_an_image_that_is_summed_but_does_not_fit_stays_with_the_host() -> None:
     builder = Builder((1, 50, 50, 40)).pool("AVERAGE_POOL_2D", (50, 50), padding="VALID")
     config = dataclasses.replace(Config.named("8x8"), scratchpad_bytes=64 * 1024)
     (reason,) = host_kinds(compile(builder.graph(), config)).values()
-    assert reason == "one output row takes 100054 bytes of input and output; the scratchpad has 65536"
+    assert reason == (
+        "an output row has 40 bytes, the rows that it is computed from 100000; aligned to the bus they need 100054 "
+        "bytes; the scratchpad has 65536"
+    )

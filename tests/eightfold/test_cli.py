@@ -330,8 +330,8 @@ def test_a_layer_that_cannot_be_tiled_is_refused(capsys: pytest.CaptureFixture[s
     Path("tiny.toml").write_text('base = "4x4"\nscratchpad_bytes = 64\n')
     line = refuse(capsys, "run", DIGITS, "--config", "tiny.toml")
     assert line == (
-        "digits on tiny: operator 0: the rows of input and output that one output row takes need 166 bytes of "
-        "scratchpad; there are 64"
+        "digits on tiny: operator 0: an output row has 128 bytes, the rows that it is computed from 24; "
+        "aligned to the bus they need 166 bytes of scratchpad; there are 64"
     )
 
 

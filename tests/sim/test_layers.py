@@ -17,7 +17,9 @@ from eightfold.sim.layers import Layers, layers_of, parse_layers
 from eightfold.sim.simulation import run
 from eightfold.sim.trace import trace_events
 
+from ..compiler.test_chains import SMALL, inverted_residual
 from ..conftest import shared_models
+from .test_resident import ROOMY
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits.tflite"
 
@@ -94,3 +96,19 @@ def test_layers_that_are_not_there_are_refused(program: Program, layers: Layers,
 def test_layers_are_neighbours(program: Program) -> None:
     with pytest.raises(SettingError, match="neighbouring layers were expected"):
         layers_of(program.graph, slice(0, 6, 2))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_layers_alone_are_compiled_as_their_program_was(fuse: bool, tmp_path: Path) -> None:
+    graph = inverted_residual().graph()
+    program = compile(graph, SMALL, fuse=fuse)
+    program.save(tmp_path / "program.efp")
+    whole = run(program, np.zeros(graph.inputs[0].shape, np.int8), "model")
+    for saved in (program, Program.load(tmp_path / "program.efp")):
+        part = run(saved, np.zeros(graph.inputs[0].shape, np.int8), "model", layers=slice(0, 3))
+        assert part.cycles == whole.cycles
+
+
+def test_layers_alone_of_a_resident_program_are_resident(program: Program) -> None:
+    resident = compile(program.graph, ROOMY, resident=True)
+    assert run(resident, image(program), "model", layers=slice(1, 3)).resident
