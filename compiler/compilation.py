@@ -204,5 +204,5 @@ def _leaving(graph: Graph, operators: Sequence[int], roots: Mapping[int, int]) -
     leaving = set(graph.main.outputs)
     for operator in graph.operators:
         if operator.index not in operators and not is_alias(operator, roots):
-            leaving.update(operator.inputs)
+            leaving.update(tensor for tensor in operator.inputs if tensor >= 0)
     return {roots.get(tensor, tensor) for tensor in leaving}

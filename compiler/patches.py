@@ -61,6 +61,10 @@ class Patches(Convolution):
     def most(self, rows: int) -> int:
         return self.horizontal.outputs * self.pitch
 
+    def overreach(self, config: Config) -> int:
+        # The last run of a patch goes on to the strip's next rows, which meet no weights.
+        return -self.part_bytes % config.rows
+
     def _rows(self, part: Part, chunk: Chunk, config: Config, image: int) -> dict[str, int]:
         step = self.vertical.stride * self.strip_row_bytes
         start = part.left * self.pitch + part.top * step + chunk.run * config.rows

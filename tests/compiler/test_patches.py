@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from eightfold.compiler import MachineStep, Program, compile
+from eightfold.compiler import HostStep, MachineStep, Program, compile
 from eightfold.hw.commands import Execute, Mode
 from eightfold.hw.config import Config
 
@@ -65,3 +66,30 @@ def test_they_give_what_golden_gives(
         assert not any(wrong.values()), wrong
         seen |= gathers(program)
     assert seen
+
+
+def test_rows_behind_a_patch_that_a_run_takes_along_are_there() -> None:
+    builder = Builder((1, 12, 6, 3)).convolution(8, (5, 3))
+    program = compile(builder.graph(), Config.named("4x4"))
+    assert gathers(program)
+    (step,) = program.steps
+    assert isinstance(step, MachineStep)
+    assert violations(step.commands, program.config, program.memory.dram_bytes) == []
+
+
+def test_strips_are_not_what_an_absent_bias_elsewhere_means() -> None:
+    """Tensors between layers have negative numbers, and so has an input that is not there."""
+    builder = Builder((1, 49, 10, 1)).convolution(64, (10, 4), stride=(2, 2))
+    builder.apply("TANH", (builder.last,), builder.tensors[builder.last].shape).convolution(4, (1, 1))
+    builder.operators[-1] = replace(builder.operators[-1], inputs=(*builder.operators[-1].inputs[:2], -1))
+    program = compile(builder.graph(), CONFIG)
+    gathering, host, _ = program.steps
+    assert isinstance(gathering, MachineStep)
+    assert isinstance(host, HostStep)
+    assert gathering.outputs == (builder.operators[0].outputs[0],)
+
+
+def test_strips_that_leave_no_room_for_a_row_are_not_gathered() -> None:
+    graph = Builder((1, 24, 24, 1)).convolution(64, (10, 4)).graph()
+    for scratchpad in (2048, 4096, 8192, 16384, 32768):
+        assert compile(graph, replace(CONFIG, scratchpad_bytes=scratchpad)).steps
