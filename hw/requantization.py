@@ -134,8 +134,8 @@ class RequantizationLanes(wiring.Component):
         single = self._rounding is Rounding.SINGLE
         left = register("left", 6, begin[1], Mux(shift > 0, 0 if single else shift[:5], self.pre_shift))[:5]
         shift = register("shift", 7, begin[1], shift)
-        shift_5 = register("shift_5", 7, begin[5], shift)
-        shift_6 = register("shift_6", 7, begin[6], shift_5)
+        shift_2 = register("shift_2", 7, begin[2], shift)
+        shift_5 = register("shift_5", 7, begin[5], shift_2)
 
         biased = register("biased", 32, valid[0], accumulator + bias)
         number = Signal(signed(32), name=f"number_{c}")
@@ -143,34 +143,41 @@ class RequantizationLanes(wiring.Component):
         operand = register("operand", 32, valid[1], number)
         squares = valid[1] & square
         multiplier = register("multiplier", 32, begin[2] | squares, Mux(squares, number, multiplier))
-        upper, middle, lower = self._product(c, operand, multiplier, register, valid)
+        negative = (operand[-1] ^ multiplier[-1]) & (shift_2 < 0)
+        outer, middle = self._product(c, operand, multiplier, negative, register, valid)
         if single:
-            product = Cat(lower[:16], (Cat(lower[16:], upper).as_signed() + middle)[:48]).as_signed()
+            product = Cat(outer[:16], (outer[16:].as_signed() + middle)[:48]).as_signed()
             exact = register("exact", 64, valid[4], product)
             nudge = Const(1, 1) << (30 - shift_5)[:6]
             nudged = register("nudged", 64, valid[5], exact + nudge)
+            shift_6 = register("shift_6", 7, begin[6], shift_5)
             shifted = register("shifted", 64, valid[6], nudged >> (31 - shift_6)[:6])
         else:
             # The doubling high product. Its one saturating case needs a multiplier of -2^31, which there is none.
-            high = register("high", 32, valid[4], (Cat(lower[16:], upper).as_signed() + middle) >> 15)
-            right_5 = Mux(shift_5 < 0, -shift_5, 0)[:5]
-            right_6 = Mux(shift_6 < 0, -shift_6, 0)[:5]
-            nudge = (Const(1, 1) << right_5)[1:]
-            ties_down = high[-1] & (right_5 != 0) if self._rounding is Rounding.DOUBLE else 0
-            nudged = register("nudged", 33, valid[5], high + nudge - ties_down)
-            shifted = register("shifted", 32, valid[6], nudged >> right_6)
-        result = Signal(signed(len(shifted) + 1), name=f"result_{c}")
-        m.d.comb += result.eq(shifted + self.zero_point)
-        clamped = Mux(result < self.lower, self.lower, Mux(result > self.upper, self.upper, result))
+            high = register("high", 32, valid[4], (outer[16:].as_signed() + middle) >> 15)
+            # Behind the number the bit that it loses last, which rounds it. Ties go up; of a negative product, of which
+            # one is gone by now, down.
+            right = Mux(shift_5 < 0, -shift_5, 0)[:5]
+            kept = register("kept", 33, valid[5], Cat(Const(0, 1), high).as_signed() >> right)
+            shifted = register("shifted", 32, valid[6], kept[1:].as_signed() + kept[0])
+        # Beside a zero point of 8 bits, 9 bits of the result tell all, if it fits them.
+        result = Signal(signed(10), name=f"result_{c}")
+        m.d.comb += result.eq(shifted[:9].as_signed() + self.zero_point)
+        fits = shifted[8:].all() | ~shifted[8:].any()
+        below = Mux(fits, result < self.lower, shifted[-1])
+        above = Mux(fits, result > self.upper, ~shifted[-1])
+        clamped = Mux(below, self.lower, Mux(above, self.upper, result[:8].as_signed()))
         return shifted, register("output", 8, valid[7], clamped)
 
     def _product(
-        self, c: int, a: Signal, b: Signal, register: Any, valid: list[Value]
-    ) -> tuple[Signal, Signal, Signal]:
-        """Parts of `a * b`, two steps later: `upper * 2^32 + middle * 2^16 + lower`, and 2^30 for a doubling product.
+        self, c: int, a: Signal, b: Signal, negative: Value, register: Any, valid: list[Value]
+    ) -> tuple[Signal, Signal]:
+        """Parts of `a * b`, two steps later: `outer + middle * 2^16`, and what rounds a doubling product's high half.
 
-        Four multipliers of 16 bits with registers around them, the size and the shape of an FPGA's DSP blocks; the
-        rounding constant comes for free on the way of the two products in the middle.
+        That is 2^30 and, of a `negative` product that is to be shifted with its ties away from zero, -2^31: rounded up
+        behind a shift, one less is rounded down. (Where the high half of such a product is 0, so is what comes of -1.)
+
+        Four multipliers of 16 bits with registers around them, the size and the shape of an FPGA's DSP blocks.
         """
         low_a, high_a = a[:16], a[16:].as_signed()
         low_b, high_b = b[:16], b[16:].as_signed()
@@ -178,9 +185,8 @@ class RequantizationLanes(wiring.Component):
         ahead = register("product_lh", 33, valid[2], low_a * high_b)
         behind = register("product_hl", 33, valid[2], high_a * low_b)
         upper = register("product_hh", 32, valid[2], high_a * high_b)
-        half = 0 if self._rounding is Rounding.SINGLE else 1 << 14
-        return (
-            register("upper", 32, valid[3], upper),
-            register("middle", 35, valid[3], ahead + behind + half),
-            register("lower", 32, valid[3], lower[:32]),
-        )
+        outer = Cat(lower[:32], upper)
+        if self._rounding is not Rounding.SINGLE:
+            down = register("down", 1, valid[2], negative) if self._rounding is Rounding.DOUBLE else Const(0, 1)
+            outer = Cat(outer[:30], (outer[30:].as_signed() + Cat(Const(1, 1), down).as_signed())[:34])
+        return register("outer", 64, valid[3], outer), register("middle", 34, valid[3], ahead + behind)

@@ -419,10 +419,10 @@ class Cut(RequantizationLanes):
     product: Any = None
     factors: Any = None
 
-    def _product(self, c: int, a: Any, b: Any, register: Any, valid: Any) -> Any:
+    def _product(self, c: int, a: Any, b: Any, negative: Any, register: Any, valid: Any) -> Any:
         self.factors = (a, b)
         if self.product is None:
-            self.product = super()._product(c, a, b, register, valid)
+            self.product = super()._product(c, a, b, negative, register, valid)
         return self.product
 
 
@@ -437,7 +437,7 @@ def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Valu
 
 
 def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
-    """Before the product: its factors. Within: the four parts of it, as a sum.
+    """Before the product: its factors. Within: the four parts of it, as a sum, with what rounds it.
 
     That `(A 2^16 + a) (B 2^16 + b)` is `A B 2^32 + (A b + a B) 2^16 + a b` is left to algebra: Yosys finds the four
     products on both sides to be the same.
@@ -463,11 +463,12 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     def high(x: Any) -> Any:
         return x[16:].as_signed()
 
-    upper, middle, lower = dut.product
+    outer, middle = dut.product
     cross = p.past(low(a) * high(b), 2) + p.past(high(a) * low(b), 2)
     whole = (p.past(high(a) * high(b), 2) << 32) + (cross << 16) + p.past(low(a) * low(b), 2)
     half = 0 if rounding is Rounding.SINGLE else 1 << 30
-    p.check((age < 5) | ((upper << 32) + (middle << 16) + lower.as_unsigned() == whole + half))
+    down = (a[-1] ^ b[-1]) & (inputs["shift"] < 0) if rounding is Rounding.DOUBLE else 0
+    p.check((age < 5) | (outer.as_signed() + (middle << 16) == whole + half - (down << 31)))
     return p
 
 
@@ -507,20 +508,17 @@ def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
     shift = p.constant(signed(8), "shift")
     p.assume((shift >= -31) & (shift <= (30 if rounding is Rounding.SINGLE else 0)))
     dut = Cut(columns=1, rounding=rounding)
-    half = 0 if rounding is Rounding.SINGLE else 1 << 14
-    upper, middle, lower = Signal(signed(32)), Signal(signed(35)), Signal(signed(32))
-    # Any parts of which the product is the sum.
-    spread = p.constant(signed(34), "spread")
-    parts = p.constant(32, "lower_part")
-    rest = Signal(signed(64))
+    outer, middle = Signal(64), Signal(signed(34))
+    # Any parts of which the product is the sum, with what rounds it; the sign is that of the factors.
+    negative = p.constant(1, "negative")
+    p.assume((product == 0) | (negative == (product < 0)))
+    half = 0 if rounding is Rounding.SINGLE else 1 << 30
+    down = negative & (shift < 0) if rounding is Rounding.DOUBLE else 0
     p.m.d.comb += [
-        lower.eq(parts),
-        middle.eq(spread + half),
-        rest.eq(product - (spread << 16) - parts),
-        upper.eq(rest >> 32),
+        middle.eq(p.constant(signed(34), "spread")),
+        outer.eq(product + half - (down << 31) - (middle << 16)),
     ]
-    p.assume((rest[:32] == 0) & ((rest >> 32) == upper))
-    dut.product = (upper, middle, lower)
+    dut.product = (outer, middle)
     result, _ = lane(p, dut, shift=shift)
     age = Signal(3)
     p.m.d.sync += age.eq(age + (age != 7))
