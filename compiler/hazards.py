@@ -128,3 +128,9 @@ class Hazards:
         return {
             other: awaited[index] for index, other in enumerate(ENGINES) if index != own or engine is Opcode.EXECUTE
         }
+
+    def hold(self, engine: Opcode, space: Space, start: int, stop: int) -> None:
+        """Keeps bytes as they are until all commands of `engine` so far have completed, as if the last one read them."""
+        own = ENGINES.index(engine)
+        if start < stop:
+            self._timelines[space].read(start, stop, own, self._issued[own])

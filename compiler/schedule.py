@@ -106,6 +106,10 @@ class Schedule:
         self._executes += 1
         self._emit(Execute, fields, accesses, note)
 
+    def hold(self, window: Window) -> None:
+        """Keeps a tensor that is computed now until all of it is there, so that it can be seen, who ever reads it."""
+        self._hazards.hold(Opcode.EXECUTE, Space.SCRATCHPAD, window.base + window.start, window.base + window.stop)
+
     def fill(self, window: Window, stop: int) -> None:
         """Loads a window of a tensor up to its byte `stop`, as far as that has not been done."""
         stop = min(stop, window.stop)

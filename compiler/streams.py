@@ -171,6 +171,8 @@ class _Stream:
                 cut = replace(self._choices.choose(unit, site), tapers=unit is units[-1])
                 emit(schedule, unit, cut, site, weight_buffer)
             complete[unit.destination] = schedule.executes
+            if (window := places[unit.destination].window) is not None:
+                schedule.hold(window)
         return _Arranged(units, passing, uses, placement, places, schedule, complete, strips)
 
     def fuse(self, best: _Arranged, dram: Dram) -> _Arranged:

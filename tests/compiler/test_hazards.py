@@ -62,6 +62,16 @@ def test_the_last_of_several_counts() -> None:
     assert hazards.issue(EXECUTE, [read(0, 40)])[LOAD] == 4
 
 
+def test_what_is_held_stays_until_the_last_command_so_far_has_completed() -> None:
+    hazards = Hazards()
+    hazards.issue(EXECUTE, [write(0, 10)])
+    hazards.issue(EXECUTE, [write(10, 20)])
+    assert hazards.issue(LOAD, [write(0, 5)])[EXECUTE] == 1
+    hazards.hold(EXECUTE, PAD, 0, 20)
+    assert hazards.issue(LOAD, [write(5, 10)])[EXECUTE] == 2
+    assert hazards.issue(LOAD, [write(20, 30)])[EXECUTE] == 0
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> list[tuple[Opcode, list[Access]]]:
     kinds = {
