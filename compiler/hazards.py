@@ -130,7 +130,7 @@ class Hazards:
         }
 
     def hold(self, engine: Opcode, space: Space, start: int, stop: int) -> None:
-        """Keeps bytes as they are until all commands of `engine` so far have completed, as if the last one read them."""
+        """Keeps bytes as they are until all commands of an engine so far have completed, as if the last read them."""
         own = ENGINES.index(engine)
         if start < stop:
             self._timelines[space].read(start, stop, own, self._issued[own])
