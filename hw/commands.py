@@ -254,7 +254,8 @@ class Execute(Command):
 
     Weights lie in the weight buffer in the order of use: for each pass a tile of R rows, the last row first; after the
     last pass of a block, where the command finishes, the nine rows of its requantization parameters (one byte per
-    channel and row: bias, multiplier, both little-endian, shift).
+    channel and row: bias, multiplier, both little-endian, shift). Where the command is `staged`, all its tiles lie in
+    the scratchpad instead, and the weight buffer has the parameters alone.
 
     Commands overlap: one begins to stream while the outputs of those before it are still in the pipeline. Reads stay in
     order, and so do writes, but a command that reads what an earlier one writes must await it by `wait_execute`. What
@@ -312,6 +313,8 @@ class Execute(Command):
         5, "bits to the left before the multiplication, where the channel's shift is not above 0"
     )
     wait_execute: int = _unsigned(COUNT_BITS, "execute commands to await: those whose outputs this one reads")
+    staged: int = _unsigned(1, "1: the tiles lie in the scratchpad")
+    tile_address: int = _unsigned(20, "where staged, their first row in the scratchpad, counted in rows of weights")
 
 
 COMMANDS: dict[Opcode, type[Command]] = {kind.opcode: kind for kind in (Load, Execute, Store)}

@@ -61,8 +61,10 @@ class ExecuteEngine(wiring.Component):
       from then on the weights of its first pass move in, and R cycles later its first pass begins;
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
       of a block that finishes; passes follow each other without a gap;
-    * a pass of a depthwise convolution takes R cycles more than it streams vectors; where it is the last of a block
-      that finishes, at least 9 for the vectors, and where its results come back at least 11 after them;
+    * a pass of a depthwise convolution, and of a staged command, takes R cycles more than it streams vectors; where it is
+      the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 11 after
+      them;
+    * a staged command starts no earlier than the last vector of its predecessor has been read;
     * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
 
     Members
@@ -191,7 +193,7 @@ class _Core(wiring.Component):
         m.d.comb += [lanes.begin.eq(begin[-1]), lanes.valid.eq(valid[-1]), lanes.accumulators.eq(sums.totals)]
         self._elaborate_output(m, sequencer, lanes)
         m.d.comb += [
-            self.events.array_step.eq(sequencer.read.enable),
+            self.events.array_step.eq(sequencer.read.enable & ~sequencer.tile_row),
             self.events.output.eq(self.write.enable),
             self.events.weight_read.eq(sequencer.weights.enable),
             self.events.accumulator_read.eq(sums.valid & ~sums.first),
@@ -200,12 +202,17 @@ class _Core(wiring.Component):
         return m
 
     def _elaborate_north(self, m: Module, sequencer: Sequencer, lanes: RequantizationLanes) -> Signal:
-        """Rows from the weight buffer: weights for the array, less their zero point; parameters to the lanes."""
+        """Rows from the weight buffer: weights for the array, less their zero point; parameters to the lanes.
+
+        Staged weights come from the scratchpad, as late as if they had come from the weight buffer.
+        """
         columns, at = self._config.columns, self._pipeline
+        staged = Signal(scratchpad.ROW_LATENCY)
         arriving = Signal(weights.READ_LATENCY)
         parameters = Signal(weights.READ_LATENCY)
         m.d.sync += [
-            arriving.eq((arriving << 1) | (sequencer.weights.enable & ~sequencer.parameter_row)),
+            staged.eq((staged << 1) | sequencer.tile_row),
+            arriving.eq((arriving << 1) | sequencer.tile_row | (sequencer.weights.enable & ~sequencer.parameter_row)),
             parameters.eq((parameters << 1) | (sequencer.weights.enable & sequencer.parameter_row)),
         ]
         zero_point = sequencer.weight_zero_point
@@ -214,11 +221,12 @@ class _Core(wiring.Component):
             m.d.sync += delayed.eq(zero_point)
             zero_point = delayed
         row = self.weights.data
+        tile_row = Mux(staged[-1], self.read.row[: 8 * columns], row)
         effective = Signal(WEIGHT_BITS * columns, reset_less=True)
         north = Signal(WEIGHT_BITS * columns, reset_less=True)
         with m.If(arriving[-1]):
             m.d.sync += effective.eq(
-                Cat((row.word_select(c, 8).as_signed() - zero_point)[:WEIGHT_BITS] for c in range(columns))
+                Cat((tile_row.word_select(c, 8).as_signed() - zero_point)[:WEIGHT_BITS] for c in range(columns))
             )
         m.d.sync += north.eq(effective)
 

@@ -13,6 +13,9 @@ from .config import Config
 READ_LATENCY = 4
 """Cycles from an execute engine's read to its bytes."""
 
+ROW_LATENCY = 2
+"""Cycles from an execute engine's read to its row of weights."""
+
 WRITE_LATENCY = 1
 """Cycles from an execute engine's write to the one in which the banks take it."""
 
@@ -35,6 +38,7 @@ def read_signature(config: Config) -> Signature:
             "mask": Out(config.vector_bytes),
             "fill": Out(8),
             "data": In(8 * config.vector_bytes),
+            "row": In(8 * config.weight_row_bytes),
         }
     )
 
@@ -82,7 +86,8 @@ class Scratchpad(wiring.Component):
     read
         `enable`, `address`: byte address of lane 0 (signed; may lie before the first unmasked lane's), `mask`: lanes to
         read, `fill`: what the other lanes show. `data`, `READ_LATENCY` unfrozen cycles later: a vector, lane
-        0 lowest; it holds while `enable` was low.
+        0 lowest; it holds while `enable` was low. `row`, `ROW_LATENCY` unfrozen cycles later: the `weight_row_bytes`
+        bytes from the address on, if that is a multiple of as many.
     write
         `enable`, `address`, `data`, `mask`: bytes to write, one per column of the array.
     load
@@ -195,7 +200,10 @@ class Scratchpad(wiring.Component):
         registered = Signal(16 * line, reset_less=True)
         coarse = Signal(8 * (lanes + (1 << fine_bits) - 1), reset_less=True)
         data = Signal(8 * lanes, reset_less=True)
-        m.d.comb += self.read.data.eq(data)
+        # A row of weights keeps within a line; it needs no rotation.
+        row_bytes = self._config.weight_row_bytes
+        place = stages[1]["offset"][(row_bytes - 1).bit_length() :]
+        m.d.comb += [self.read.data.eq(data), self.read.row.eq(registered.word_select(place, 8 * row_bytes))]
         with m.If(moving):
             previous = {
                 "enable": self.read.enable,

@@ -55,15 +55,23 @@ class PassSlots(NamedTuple):
     tail: int
 
 
-def pass_slots(config: Config, *, depthwise: bool, finish: int) -> PassSlots:
+def pass_slots(config: Config, *, apart: bool, finish: int) -> PassSlots:
     """The slots of a pass, in which the weights of the next and, if it finishes, its block's parameters move in.
 
-    The north path cannot carry data and weights at once: a depthwise pass ends before they move in.
+    The array's north cannot take data and weights at once, nor can the scratchpad deliver both: a pass that is
+    depthwise, or staged, ends before weights move in, and keeps the two `apart`.
     """
     parameters = PARAMETER_ROWS if finish else 0
-    if depthwise:
+    if apart:
         return PassSlots(parameters, max(config.rows, _RETURN_TAIL if finish == Finish.RETURN else 0))
     return PassSlots(config.rows + parameters, 0)
+
+
+class _TileRow(NamedTuple):
+    """Whether a staged row of weights is to be read, and its byte address."""
+
+    valid: Value
+    address: Value
 
 
 def accumulate_layout(config: Config) -> data.StructLayout:
@@ -119,9 +127,9 @@ class Sequencer(wiring.Component):
         As the engine's.
     weights, parameter_row, weight_zero_point : Out
         `ISSUE_LATENCY` cycles after its slot, the read of a row of weights or, with `parameter_row`, of parameters.
-    read, swap, depthwise : Out
-        `ISSUE_LATENCY` cycles after its slot, the read of a vector; whether it is the first of a pass, and whether it
-        goes to the array's north.
+    read, tile_row, swap, depthwise : Out
+        `ISSUE_LATENCY` cycles after its slot, the read of a vector or, with `tile_row`, of a row of weights; whether
+        the vector is the first of a pass, and whether it goes to the array's north.
     accumulate, output : Out
         With the read, what the later stages need to know of the pixel that comes of it.
     """
@@ -145,6 +153,7 @@ class Sequencer(wiring.Component):
                 "parameter_row": Out(1),
                 "weight_zero_point": Out(signed(8)),
                 "read": Out(scratchpad.read_signature(config)),
+                "tile_row": Out(1),
                 "swap": Out(1),
                 "depthwise": Out(1),
                 "accumulate_valid": Out(1),
@@ -189,8 +198,8 @@ class Sequencer(wiring.Component):
         self._elaborate_commands(m)
         self._elaborate_upcoming(m)
         self._elaborate_passes(m)
-        self._elaborate_rows(m)
-        self._elaborate_pixels(m)
+        tile = self._elaborate_rows(m)
+        self._elaborate_pixels(m, tile)
         return m
 
     def _elaborate_commands(self, m: Module) -> None:
@@ -224,6 +233,8 @@ class Sequencer(wiring.Component):
             & (~words.gather | (depthwise & (words.pixels <= words.columns) & (words.every_column >= _GATHER_EVERY)))
         )
         room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
+        # Staged weights come through the port that the vectors take.
+        room &= ~words.staged | (self._pixels_left == 0)
         able = Signal()
         entering = self._entering
         rows_left = Signal(range(config.rows))
@@ -323,10 +334,10 @@ class Sequencer(wiring.Component):
 
         def slots(finish: Finish) -> Value:
             counts = []
-            for depthwise in (True, False):
-                least, tail = pass_slots(config, depthwise=depthwise, finish=finish)
+            for apart in (True, False):
+                least, tail = pass_slots(config, apart=apart, finish=finish)
                 counts.append((Mux(front.pixels > least, front.pixels, least) if least else front.pixels) + tail)
-            return Mux(front.mode == Mode.DEPTHWISE, *counts)
+            return Mux((front.mode == Mode.DEPTHWISE) | front.staged, *counts)
 
         with m.If(self._start_pass):
             m.d.sync += [
@@ -351,52 +362,73 @@ class Sequencer(wiring.Component):
             with m.If(self._pixels_left != 0):
                 m.d.sync += self._pixels_left.eq(self._pixels_left - 1)
 
-    def _elaborate_rows(self, m: Module) -> None:
-        """Reads weights, and a block's parameters behind them, in the order in which they lie."""
+    def _elaborate_rows(self, m: Module) -> _TileRow:
+        """Reads weights, and a block's parameters behind them, in the order in which they lie.
+
+        Returns the reads of staged ones, one cycle before the scratchpad is to see them.
+        """
         config, words = self._config, self._next
         bits = len(words.weight_address) + 1
         following = Signal(bits, reset_less=True)
+        following_tile = Signal(bits, reset_less=True)
         zero_point = Signal(signed(8), reset_less=True)
+        staged = Signal(reset_less=True)
         parameters_left = Signal(range(PARAMETER_ROWS + 1))
+        entering = Signal()
+        m.d.comb += entering.eq(self._take | self._follow | self._entering)
         with m.If(self._take):
-            m.d.sync += zero_point.eq(words.weight_zero_point)
+            m.d.sync += [zero_point.eq(words.weight_zero_point), staged.eq(words.staged)]
 
         slot = {
             "enable": Signal(),
+            "tile": Signal(),
             "parameter": Signal(),
             "address": Signal(bits),
+            "tile_address": Signal(bits),
             "zero_point": Signal(signed(8)),
             "index": Signal(INDEX_BITS),
         }
         m.d.comb += [
             slot["parameter"].eq(parameters_left != 0),
-            slot["enable"].eq(self._take | self._follow | self._entering | slot["parameter"]),
+            slot["tile"].eq(entering & Mux(self._take, words.staged, staged)),
+            slot["enable"].eq((entering & ~slot["tile"]) | slot["parameter"]),
             slot["address"].eq(Mux(self._take, words.weight_address, following)),
+            slot["tile_address"].eq(Mux(self._take, words.tile_address, following_tile)),
             slot["zero_point"].eq(Mux(self._take, words.weight_zero_point, zero_point)),
             slot["index"].eq(Mux(self._take, words.index, self._front.index)),
         ]
-        with m.If(slot["enable"]):
-            m.d.sync += following.eq(slot["address"] + 1)
+        with m.If(slot["enable"] | self._take):
+            m.d.sync += following.eq(slot["address"] + slot["enable"])
+        with m.If(slot["tile"]):
+            m.d.sync += following_tile.eq(slot["tile_address"] + 1)
         with m.If(self._start_pass):
             m.d.sync += parameters_left.eq(Mux(self._finishing, PARAMETER_ROWS, 0))
         with m.Elif(slot["parameter"]):
             m.d.sync += parameters_left.eq(parameters_left - 1)
 
+        stages = [slot]
         for stage in range(ISSUE_LATENCY):
             registers = {name: Signal.like(value, name=f"row_{name}_{stage}") for name, value in slot.items()}
-            m.d.sync += [register.eq(slot[name]) for name, register in registers.items()]
-            slot = registers
+            m.d.sync += [register.eq(stages[-1][name]) for name, register in registers.items()]
+            stages.append(registers)
+        slot, before = stages[-1], stages[-2]
         m.d.comb += [
             self.weights.enable.eq(slot["enable"]),
             self.weights.address.eq(slot["address"]),
             self.parameter_row.eq(slot["parameter"]),
             self.weight_zero_point.eq(slot["zero_point"]),
         ]
-        beyond = slot["address"] >= config.weight_bytes // config.weight_row_bytes
-        with m.If(slot["enable"] & beyond & (self.error.code == ErrorCode.NONE)):
-            m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(slot["index"])]
+        row_bytes = config.weight_row_bytes
+        beyond = slot["address"] >= config.weight_bytes // row_bytes
+        outside = slot["tile_address"] >= config.scratchpad_bytes // row_bytes
+        with m.If(self.error.code == ErrorCode.NONE):
+            with m.If(slot["enable"] & beyond):
+                m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(slot["index"])]
+            with m.Elif(slot["tile"] & outside):
+                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(slot["index"])]
+        return _TileRow(before["tile"], before["tile_address"] << (row_bytes - 1).bit_length())
 
-    def _elaborate_pixels(self, m: Module) -> None:
+    def _elaborate_pixels(self, m: Module, tile: _TileRow) -> None:
         """Walks through the vectors of a pass: where they lie, which bytes exist, which give outputs and where."""
         config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
         lanes = config.vector_bytes
@@ -513,15 +545,17 @@ class Sequencer(wiring.Component):
         # Second register: the lanes as a mask, and whether they all lie in the scratchpad.
         outside, beyond = Signal(), Signal()
         m.d.comb += [
-            self.read.enable.eq(valid[1]),
+            self.read.enable.eq(valid[1] | self.tile_row),
             self.swap.eq(swap[1]),
             self.depthwise.eq(depthwise[1]),
             self.accumulate_valid.eq(accumulate_valid[1]),
             self.output_valid.eq(output_valid[1]),
         ]
+        m.d.sync += self.tile_row.eq(tile.valid)
+        with m.If(valid[0] | tile.valid):
+            m.d.sync += self.read.address.eq(Mux(tile.valid, tile.address, address))
         with m.If(valid[0]):
             m.d.sync += [
-                self.read.address.eq(address),
                 self.read.fill.eq(fill),
                 self.read.mask.eq(Mux(inside, ((1 << high) - 1) & ~((1 << low) - 1), 0)),
                 self.accumulate.eq(accumulate),

@@ -159,9 +159,16 @@ class Interpreter:
     def _read_weights(self, c: Execute, passes: int) -> npt.NDArray[np.int8]:
         """Shape `(blocks, rows of a block, weight_row_bytes)`."""
         width = self.config.weight_row_bytes
-        rows = passes * self.config.rows + (PARAMETER_ROWS if c.finish else 0)
-        start = c.weight_address * width
-        return self.weights[start : start + c.blocks * rows * width].view(np.int8).reshape(c.blocks, rows, width)
+
+        def rows(memory: npt.NDArray[np.uint8], address: int, count: int) -> npt.NDArray[np.int8]:
+            start = address * width
+            return memory[start : start + c.blocks * count * width].view(np.int8).reshape(c.blocks, count, width)
+
+        tiles, parameters = passes * self.config.rows, PARAMETER_ROWS if c.finish else 0
+        if not c.staged:
+            return rows(self.weights, c.weight_address, tiles + parameters)
+        staged = rows(self.scratchpad, c.tile_address, tiles)
+        return np.concatenate([staged, rows(self.weights, c.weight_address, parameters)], axis=1)
 
     def _read(self, c: Execute, stream: _Stream, size: int, offset: int) -> npt.NDArray[np.int8]:
         """All vectors of `size` bytes, `offset` bytes behind the first block's; shape `(pixels, passes, size)`."""

@@ -72,9 +72,17 @@ def _of_execute(c: Execute, config: Config) -> Refusal | None:
     if illegal is not None:
         return Refusal(ErrorCode.ILLEGAL_COMMAND, illegal)
     passes = c.kernel_rows * c.kernel_columns * c.runs
-    rows = passes * config.rows + (PARAMETER_ROWS if c.finish else 0)
+    tiles, parameters = passes * config.rows, PARAMETER_ROWS if c.finish else 0
+    if c.staged:
+        needed, there = c.tile_address + c.blocks * tiles, config.scratchpad_bytes // config.weight_row_bytes
+        if needed > there:
+            return Refusal(
+                ErrorCode.SCRATCHPAD_RANGE,
+                f"tiles outside the scratchpad: {needed} rows are needed; there are {there}",
+            )
+    rows = parameters if c.staged else tiles + parameters
     needed, there = c.weight_address + c.blocks * rows, config.weight_bytes // config.weight_row_bytes
-    if needed > there:
+    if rows and needed > there:
         return Refusal(
             ErrorCode.WEIGHT_RANGE, f"outside the weight buffer: {needed} rows are needed; there are {there}"
         )

@@ -17,8 +17,15 @@ from .agenda import Agenda, Phase
 from .engine import Engine, covered
 from .scratchpad import Accesses, Scratchpad
 
-EXECUTE_COUNTERS = ("accumulator_reads", "accumulator_writes", "weight_reads", "array_steps", "outputs")
-"""Counters that tell what execute commands do, and not when."""
+EXECUTE_COUNTERS = (
+    "accumulator_reads",
+    "accumulator_writes",
+    "weight_reads",
+    "scratchpad_reads",
+    "array_steps",
+    "outputs",
+)
+"""Counters that tell what execute commands do, and not when; of the scratchpad's reads, those of other engines lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,8 @@ class Passes:
         Cycles of each pass but a block's last.
     last_slots
         Cycles of a block's last.
+    staged
+        Rows of weights that come from the scratchpad before each pass.
     """
 
     blocks: int
@@ -51,6 +60,7 @@ class Passes:
     stored: bytes | None
     slots: int
     last_slots: int
+    staged: int
 
     @classmethod
     def of(cls, command: Execute, config: Config) -> Passes:
@@ -58,7 +68,8 @@ class Passes:
         vectors = command.pixels
 
         def slots(finish: int) -> int:
-            least, tail = pass_slots(config, depthwise=command.mode == Mode.DEPTHWISE, finish=finish)
+            apart = command.mode == Mode.DEPTHWISE or bool(command.staged)
+            least, tail = pass_slots(config, apart=apart, finish=finish)
             return max(vectors, least) + tail
 
         pattern = _pattern(
@@ -83,6 +94,7 @@ class Passes:
             stored=None if all(stored) else stored,
             slots=slots(Finish.KEEP),
             last_slots=slots(command.finish),
+            staged=config.rows if command.staged else 0,
         )
 
     @property
@@ -99,12 +111,13 @@ class Passes:
         """What `command`, whose passes these are, adds to each of `EXECUTE_COUNTERS`, whenever it runs."""
         sums = self.blocks * self.passes * self.outputs
         finished = self.blocks * (self.vectors if self.stored is None else sum(self.stored))
-        rows = self.passes * config.rows + (config.parameter_rows if command.finish else 0)
+        rows = self.passes * (config.rows - self.staged) + (config.parameter_rows if command.finish else 0)
         return {
             "accumulator_reads": sums - (0 if command.accumulate else self.blocks * self.pixels),
             "accumulator_writes": sums - finished,
             "weight_reads": self.blocks * rows,
             "array_steps": self.steps,
+            "scratchpad_reads": self.steps + self.blocks * self.passes * self.staged,
             "outputs": finished,
         }
 
@@ -137,6 +150,7 @@ class ExecuteEngine(Engine[Execute]):
         self._taken = 0  # when the latest was
         self._taking = False
         self._end = 0  # the moment when streaming ends
+        self._vectors_end = 0  # when the last vector has been read
         self._planned = -1
         self._completions: list[int] = []  # moments
 
@@ -174,6 +188,8 @@ class ExecuteEngine(Engine[Execute]):
             return
         moment = self._scratchpad.moment(cycle)
         early = self._end - self._rows - moment
+        if self.passes[number].staged:
+            early = max(early, self._vectors_end - moment)
         if early <= 0 and not self._scratchpad.moves(cycle):
             early = 1
         if early > 0:
@@ -190,9 +206,11 @@ class ExecuteEngine(Engine[Execute]):
         first = moment + self._rows
         self._end = first + passes.blocks * passes.block
         last = self._end - passes.last_slots  # where the last pass begins
-        read = first + at.read
+        self._vectors_end = last + passes.vectors
+        read = first + at.read - passes.staged
+        reads = passes.staged + passes.vectors
         self._scratchpad.execute_reads.add(
-            Accesses(read, last + at.read + passes.vectors, passes.block, passes.slots, passes.passes, passes.vectors)
+            Accesses(read, self._vectors_end + at.read, passes.block, passes.slots, passes.passes, reads)
         )
         if passes.stored is None or any(passes.stored):
             write = first + passes.block - passes.last_slots + at.banks

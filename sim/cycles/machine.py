@@ -151,7 +151,7 @@ def simulate(
         **_execute_counters(execute, config),
         "execute_frozen": scratchpad.frozen,
     }
-    counters["scratchpad_reads"] = counters["array_steps"] + store.rows
+    counters["scratchpad_reads"] += store.rows
     counters["scratchpad_writes"] = counters["outputs"] + load.rows + scratchpad.repeated_writes
     return Timeline(MappingProxyType({name.lower(): counters[name.lower()] for name in COUNTERS}), timings)
 

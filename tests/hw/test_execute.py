@@ -130,11 +130,11 @@ def outputs(command):
 
 
 def packed(config, command, weights, parameters):
-    """Rows of the weight buffer for one command."""
-    rows = []
+    """Rows of the weight buffer for one command, and those that are staged."""
+    rows, staged = [], []
     for block in range(command.blocks):
         for tile in weights[block]:
-            rows += list(tile[::-1])
+            (staged if command.staged else rows).extend(tile[::-1])
         if command.finish:
             channels = [
                 b"".join(
@@ -144,15 +144,19 @@ def packed(config, command, weights, parameters):
                 for c in range(config.columns)
             ]
             rows += [[channel[i] for channel in channels] for i in range(PARAMETER_ROWS)]
-    padded = np.zeros((len(rows), config.weight_row_bytes), np.uint8)
-    padded[:, : config.columns] = np.array(rows) & 255
-    return padded
+
+    def padded(some):
+        result = np.zeros((len(some), config.weight_row_bytes), np.uint8)
+        result[:, : config.columns] = np.array(some, np.int64).reshape(-1, config.columns) & 255
+        return result
+
+    return padded(rows), padded(staged)
 
 
 def stated_cycles(config, command):
     """Slots of a command's passes, and those after its last vector, by the engine's documentation."""
     passes = command.kernel_rows * command.kernel_columns * command.runs
-    if command.mode == Mode.DEPTHWISE:
+    if command.mode == Mode.DEPTHWISE or command.staged:
         plain = command.pixels + config.rows
         tail = max(config.rows, 11) if command.finish == Finish.RETURN else config.rows
         last = max(command.pixels, PARAMETER_ROWS) + tail if command.finish else plain
@@ -233,13 +237,13 @@ def tiles(config, seed, kinds):
     """Commands that follow each other through one weight buffer, and what they leave in the scratchpad."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, config.scratchpad_bytes, dtype=np.uint8)
-    commands, images, row = [], [], 0
+    commands, images, row, staged_row = [], [], 0, STAGED // config.weight_row_bytes
     interpreter = Interpreter(config, np.zeros(0, np.uint8))
     interpreter.scratchpad[:] = image
     for kind in kinds:
         while True:
             command, weights, parameters = random_tile(rng, config, **kind)
-            rows = packed(config, command, weights, parameters)
+            rows, staged = packed(config, command, weights, parameters)
             fits = (row + len(rows)) * config.weight_row_bytes <= config.weight_bytes
             least, most = 1, config.accumulator_depth
             if kind.get("accumulate"):
@@ -249,6 +253,11 @@ def tiles(config, seed, kinds):
             if fits and least <= outputs(command) <= most:
                 break
         command = dataclasses.replace(command, weight_address=row)
+        if command.staged:
+            command = dataclasses.replace(command, tile_address=staged_row)
+            for memory in (image, interpreter.scratchpad):
+                memory[staged_row * config.weight_row_bytes :][: staged.size] = staged.ravel()
+            staged_row += len(staged)
         interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
         interpreter.step(command)
         commands.append(command)
@@ -260,7 +269,10 @@ def tiles(config, seed, kinds):
 CONVOLVE, FILTER = {"mode": Mode.CONVOLUTION}, {"mode": Mode.DEPTHWISE}
 KEEP, BACK, GATHER = {"finish": Finish.KEEP}, {"finish": Finish.RETURN}, {"gather": True}
 MORE, LONG = {"accumulate": True}, {"long": True}
+STAGE = {"staged": 1}
 LARGEST, LESS = {"combine": Combine.MAXIMUM}, {"combine": Combine.SUBTRACT}
+STAGED = 4096
+"""Where staged tiles begin in the scratchpad: behind everything else."""
 SEQUENCES = {
     "convolutions": [CONVOLVE, CONVOLVE],
     "partial sums": [CONVOLVE, CONVOLVE | KEEP, CONVOLVE | MORE],
@@ -274,6 +286,10 @@ SEQUENCES = {
     "less results": [FILTER | BACK, FILTER | BACK | MORE | LESS, CONVOLVE | MORE | LESS],
     "squares": [FILTER | BACK | {"square": 1, "pre_shift": 9}, FILTER | MORE | {"pre_shift": 2}, FILTER],
     "gathered": [FILTER | GATHER, FILTER, FILTER | GATHER | KEEP, FILTER | GATHER | MORE, CONVOLVE],
+    "staged": [CONVOLVE | STAGE, CONVOLVE | STAGE, CONVOLVE, CONVOLVE | STAGE],
+    "staged and not": [CONVOLVE, FILTER | STAGE, FILTER, CONVOLVE | STAGE],
+    "staged partial sums": [CONVOLVE | KEEP, CONVOLVE | MORE | STAGE, FILTER | KEEP | STAGE, FILTER | MORE],
+    "staged of all kinds": [FILTER | BACK | STAGE, FILTER | BACK | MORE | STAGE, FILTER | GATHER | STAGE, CONVOLVE],
     "gathered largest": [FILTER | GATHER | LARGEST, FILTER | GATHER | LARGEST | KEEP, FILTER | MORE | LARGEST],
 }
 
@@ -282,6 +298,8 @@ SEQUENCES = {
 @pytest.mark.parametrize("steal", [0.0, 0.3])
 @pytest.mark.parametrize("kinds", SEQUENCES)
 def test_random_tiles(config, steal, kinds):
+    if any("staged" in kind for kind in SEQUENCES[kinds]):
+        config = dataclasses.replace(config, scratchpad_bytes=2 * STAGED)
     image, commands, images, memory = tiles(config, zlib.crc32(kinds.encode()), SEQUENCES[kinds])
     result, completions = run(config, commands, images, image, steal=steal)
     assert result["error"] == (ErrorCode.NONE, 0)
@@ -385,6 +403,7 @@ ILLEGAL = [
     (MANY | {"runs": 2}, ErrorCode.ACCUMULATOR_RANGE),
     (MANY | RETURN, ErrorCode.ACCUMULATOR_RANGE),
     ({"weight_address": SMALL.weight_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.WEIGHT_RANGE),
+    ({"staged": 1, "tile_address": SMALL.scratchpad_bytes // SMALL.weight_row_bytes - 3}, ErrorCode.SCRATCHPAD_RANGE),
     ({"source": 4094, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
     ({"source": -2, "origin_x": 0, "origin_y": 0}, ErrorCode.SCRATCHPAD_RANGE),
     ({"destination": 4093}, ErrorCode.SCRATCHPAD_RANGE),

@@ -39,7 +39,10 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         runs = 1
     if finish is Finish.RETURN:
         blocks = kernel_rows = kernel_columns = 1
-    weight_rows = blocks * (kernel_rows * kernel_columns * runs * config.rows + PARAMETER_ROWS)
+    tile_rows = blocks * kernel_rows * kernel_columns * runs * config.rows
+    weight_rows = tile_rows + blocks * PARAMETER_ROWS
+    scratchpad_rows = config.scratchpad_bytes // config.weight_row_bytes
+    staged = tile_rows <= scratchpad_rows and draw(st.booleans())
     reach = runs * config.rows + (blocks + 1) * config.columns + kernel_rows + kernel_columns + pixels
     return {
         "mode": mode,
@@ -76,6 +79,8 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         "gather": int(gather),
         "square": draw(st.integers(0, 1)),
         "pre_shift": draw(st.integers(0, 31)),
+        "staged": int(staged),
+        "tile_address": draw(st.integers(0, scratchpad_rows - tile_rows)) if staged else 0,
     }
 
 
