@@ -61,9 +61,9 @@ class ExecuteEngine(wiring.Component):
       from then on the weights of its first pass move in, and R cycles later its first pass begins;
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
       of a block that finishes; passes follow each other without a gap;
-    * a pass of a depthwise convolution, and of a staged command, takes R cycles more than it streams vectors; where it is
-      the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 11 after
-      them;
+    * a pass of a depthwise convolution, or of a staged command, takes R cycles more than it streams vectors; where it
+      is the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 11
+      after them;
     * a staged command starts no earlier than the last vector of its predecessor has been read;
     * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
 
