@@ -629,7 +629,7 @@ def synth(
 
 @app.command()
 def quantize(
-    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float network.", show_default=False)],
     calibration: Annotated[
         Path,
         typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
@@ -669,6 +669,7 @@ def quantize(
     from .inputs import read_arrays
     from .reports.quantization import quantization_report
     from .training.calibration import METHODS
+    from .training.float16 import widened
     from .training.post_training import Settings, quantize_after_training
     from .training.quantization import Scheme, check_float
     from .training.samples import samples_of
@@ -683,7 +684,7 @@ def quantize(
     scheme = Scheme("uint8" if uint8 else "int8", not uint8 if per_channel is None else per_channel, symmetric)
     settings = Settings(scheme, chosen, percentile, equalize, bias_correction)
     graph = read(model)
-    check_float(graph)
+    check_float(widened(graph))
     data = samples_of(graph, read_arrays(calibration), str(calibration))
     measured = data if test is None else samples_of(graph, read_arrays(test), str(test))
     with replacing(out) as part:
@@ -717,7 +718,7 @@ def dequantize(
 
 @app.command()
 def schemes(
-    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float32 network.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.tflite", help="A float network.", show_default=False)],
     calibration: Annotated[
         Path,
         typer.Option(metavar="DATA.npz", help="Samples that show the ranges of activations.", show_default=False),
@@ -735,12 +736,13 @@ def schemes(
     from .golden.reader import read
     from .inputs import read_arrays
     from .reports.quantization import schemes_report
+    from .training.float16 import widened
     from .training.quantization import check_float
     from .training.samples import samples_of
     from .training.schemes import compare_schemes
 
     graph = read(model)
-    check_float(graph)
+    check_float(widened(graph))
     data, measured = (samples_of(graph, read_arrays(path), str(path)) for path in (calibration, test))
     networks = {path.name: read(path) for path in trained or []}
     with _bar(f"quantizing {graph.name}", "ways") as show:

@@ -18,6 +18,7 @@ from ..golden.writer import write
 from .calibration import Method, Range, calibrate, passes
 from .correction import correct_biases
 from .equalization import Equalization, equalize
+from .float16 import widened
 from .measurement import Agreement, LayerQuality, measure
 from .quantization import INT8, Scheme, check_float, quantize
 from .samples import Samples
@@ -143,7 +144,7 @@ def quantize_after_training(
     Parameters
     ----------
     graph
-        The float network.
+        The float network; its weights may be float16.
     samples
         The calibration data.
     settings
@@ -160,6 +161,8 @@ def quantize_after_training(
     """
     settings = settings or Settings()
     test = test or samples
+    float_bytes = len(write(graph))
+    graph = widened(graph)
     check_float(graph)
     calibrations = passes(settings.ranges) * (2 if settings.equalize else 1)
     measurements = 1 if settings.plain else 2
@@ -194,7 +197,7 @@ def quantize_after_training(
         plain_layers=None if before is None else before.layers,
         agreement=float(np.mean(after.classes == after.float_classes)),
         accuracy=_accuracy(test, after, before),
-        float_bytes=len(write(graph)),
+        float_bytes=float_bytes,
         quantized_bytes=len(write(quantized)),
     )
     return QuantizationResult(quantized, measurement)

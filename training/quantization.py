@@ -138,7 +138,7 @@ def quantize(graph: Graph, ranges: Mapping[int, Range], scheme: Scheme = INT8) -
     Parameters
     ----------
     graph
-        A float network of one subgraph.
+        A float network of one subgraph. Of one with float16 weights take what `float16.widened` returns.
     ranges
         The range of each activation by tensor index, as `calibrate` returns it. Of tensors that share a quantization
         one range is enough, and several are joined.
@@ -164,7 +164,12 @@ def check_float(graph: Graph) -> None:
         As `quantize`.
     """
     for tensor in graph.tensors:
-        if tensor.dtype.name in ("int8", "uint8", "int16", "float16") or tensor.quantization is not None:
+        if tensor.dtype == np.float16:
+            raise ModelError(
+                f"{graph.name}: tensor {tensor.index} ({tensor.name}) is float16; float16 constants behind DEQUANTIZE "
+                "operators would do (after `eightfold.training.float16.widened`), or float32"
+            )
+        if tensor.dtype.name in ("int8", "uint8", "int16") or tensor.quantization is not None:
             raise ModelError(
                 f"{graph.name}: tensor {tensor.index} ({tensor.name}) is {tensor.dtype}: "
                 "the network is quantized already, at least in part; a float32 network was expected"

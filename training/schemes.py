@@ -12,6 +12,7 @@ from ..golden.graph import Graph
 from ..golden.numerics import Profile
 from ..golden.writer import write
 from .evaluation import accuracy
+from .float16 import widened
 from .measurement import LayerQuality, measure
 from .post_training import Settings, quantize_after_training
 from .quantization import LAYERS, LEGACY, Scheme, check_float
@@ -47,7 +48,7 @@ class Way:
     Parameters
     ----------
     name
-        `float32`, the type of the integers, or what a trained network is called.
+        `float32` or `float16` by the weights, the type of the integers, or what a trained network is called.
     settings
         What quantization after training did; None for the float network and for trained ones.
     profile
@@ -114,7 +115,7 @@ def compare_schemes(
     ModelError
         As `quantize_after_training`.
     """
-    check_float(graph)
+    check_float(widened(graph))
     total = 1 + len(WAYS) + len(Profile) - 1 + len(trained or {})
     ways: list[Way] = []
     for way in _ways(graph, samples, test, trained or {}):
@@ -126,7 +127,9 @@ def compare_schemes(
 def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, Graph]) -> Iterator[Way]:
     labels = test.labels
     known = labels is not None
-    yield Way("float32", None, None, accuracy(graph, test) if known else None, 1.0, None, len(write(graph)))
+    plain = widened(graph)
+    name = "float32" if plain is graph else "float16"
+    yield Way(name, None, None, accuracy(plain, test) if known else None, 1.0, None, len(write(graph)))
     first: Graph | None = None
     for settings in WAYS:
         result = quantize_after_training(graph, samples, settings, test=test)
@@ -146,7 +149,7 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
         yield Way(name, None, Profile.TFLM.value, share, None, None, len(write(network)))
     for profile in Profile:
         if profile is not Profile.TFLM and first is not None:
-            found_by = measure(graph, first, test, profile=profile)
+            found_by = measure(plain, first, test, profile=profile)
             yield Way(
                 WAYS[0].scheme.dtype,
                 WAYS[0],

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
+from typing import Literal
 
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
 RESOLUTIONS = (128, 160, 192, 224)
+
+RESULTS = "results.json"
+"""What a training calls the file of its results."""
 
 Variant = tuple[float, int]
 """Width multiplier and resolution."""
@@ -64,8 +70,8 @@ class Result:
     differing: int
 
 
-def load_results(path: Path) -> dict[Variant, Result]:
-    """Results by variant.
+def load_results(path: Path) -> tuple[Result, ...]:
+    """What `save_results` wrote.
 
     Raises
     ------
@@ -75,15 +81,83 @@ def load_results(path: Path) -> dict[Variant, Result]:
         It cannot be read.
     """
     try:
-        results = [Result(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (json.JSONDecodeError, TypeError) as error:
+        return tuple(Result(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise ValueError(f"{path}: expected a list of results, as `save_results` writes: {error}") from error
-    return {(result.width, result.resolution): result for result in results}
 
 
 def save_results(results: Iterable[Result], path: Path) -> None:
     """Writes results as JSON, sorted. The file appears whole or not at all."""
-    entries = [asdict(result) for result in sorted(results, key=lambda result: (result.width, result.resolution))]
+    entries = [asdict(result) for result in sorted(results, key=_order)]
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
+
+
+def by_variant(results: Iterable[Result]) -> dict[Variant, tuple[Result, ...]]:
+    """The results of each variant, by ascending seeds.
+
+    Raises
+    ------
+    ValueError
+        A variant has two results of one seed.
+    """
+    found: dict[Variant, tuple[Result, ...]] = {}
+    for result in sorted(results, key=_order):
+        variant = result.width, result.resolution
+        earlier = found.get(variant, ())
+        if earlier and earlier[-1].seed == result.seed:
+            raise ValueError(f"{result.width:g} at {result.resolution} has two results of the seed {result.seed}")
+        found[variant] = (*earlier, result)
+    return found
+
+
+def _order(result: Result) -> tuple[float, int, int]:
+    return result.width, result.resolution, result.seed
+
+
+@dataclass(frozen=True)
+class Gains:
+    """By how much one kind of accuracy is above another, for each variant and seed.
+
+    Parameters
+    ----------
+    gains
+        One for each seed of a variant; 0.01 is a point.
+    """
+
+    gains: Mapping[Variant, tuple[float, ...]]
+
+    @classmethod
+    def of(cls, results: Mapping[Variant, Sequence[Result]], base: Literal["float", "calibrated"]) -> Gains:
+        """Of training in 8 bits, above the float network or above calibration alone."""
+
+        def gain(result: Result) -> float:
+            below = result.float_accuracy if base == "float" else result.calibrated_accuracy
+            return result.trained_accuracy - below
+
+        return cls({variant: tuple(gain(r) for r in seeds) for variant, seeds in results.items()})
+
+    @property
+    def means(self) -> dict[Variant, float]:
+        """Over the seeds of each variant."""
+        return {variant: fmean(gains) for variant, gains in self.gains.items()}
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation between seeds, taken to be the same for all variants; None where each has one seed.
+
+        The pooled estimate: the squares of all distances from the variants' means, by the number of distances less
+        the number of means.
+        """
+        freedom = sum(len(gains) - 1 for gains in self.gains.values())
+        if not freedom:
+            return None
+        means = self.means
+        squares = sum((gain - means[variant]) ** 2 for variant, gains in self.gains.items() for gain in gains)
+        return sqrt(squares / freedom)
+
+    def noise(self, variant: Variant) -> float | None:
+        """Twice the standard error of a variant's mean: what lies within it may be chance."""
+        deviation = self.deviation
+        return None if deviation is None else 2 * deviation / sqrt(len(self.gains[variant]))

@@ -25,7 +25,7 @@ from ..calibration import calibrate
 from ..digits import Digits
 from ..quantization import quantize
 from ..samples import Samples
-from ..table1 import Result, Variant, load_results, save_results
+from ..table1 import RESULTS, Result, Variant, load_results, save_results
 from .agreement import compare
 from .conversion import convert, eval_graph, float_graph
 from .fitting import Regime, enlarged, fit, held_out_accuracy
@@ -70,7 +70,7 @@ class Trainer:
     @property
     def path(self) -> Path:
         """Of the results."""
-        return self.out / "results.json"
+        return self.out / RESULTS
 
     def load(self) -> None:
         """Takes what an earlier call has done.
@@ -83,10 +83,10 @@ class Trainer:
         if not self.path.exists():
             return
         results = load_results(self.path)
-        for result in results.values():
+        for result in results:
             if result.seed != self.seed:
                 raise ValueError(f"{self.path} was made with the seed {result.seed}, not {self.seed}")
-        self.results = results
+        self.results = {(result.width, result.resolution): result for result in results}
 
     def train(self, width: float, resolutions: Sequence[int]) -> None:
         """One width at each of the resolutions, in ascending order."""
