@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -12,13 +13,10 @@ from ..hw.config import Config
 from .chains import Chain, ChainSite, ChainTiling, candidates, emit_chain
 from .emission import Site, emit
 from .program import CompileError
-from .schedule import Schedule
+from .schedule import TooDear, Trial
 from .tiling import Tiling, strip_bytes
 from .units import WeightBuffer, smallest_unit, weight_units
 from .work import Chunk, Layer
-
-HIDDEN_BEAT = 0.25
-"""What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
 
 TRIALS = 20_000
 """Commands to emit in trials of one layer before the best so far is taken."""
@@ -48,33 +46,33 @@ class Choices:
         return self._chains[key]
 
 
-def cost_of(schedule: Schedule) -> float:
-    """What is to be small."""
-    return schedule.cycles + HIDDEN_BEAT * schedule.beats
-
-
 def _choose_chain(chain: Chain, config: Config, site: ChainSite, weights: Callable[[], WeightBuffer]) -> ChainTiling:
-    def cost(tiling: ChainTiling) -> float:
-        schedule = Schedule(config)
-        emit_chain(schedule, chain, tiling, site.copy(), weights())
-        return cost_of(schedule)
+    def cost(tiling: ChainTiling, limit: float) -> float:
+        schedule = Trial(config, limit)
+        with suppress(TooDear):
+            emit_chain(schedule, chain, tiling, site.copy(), weights())
+        return schedule.cost
 
-    costs = {tiling: cost(tiling) for tiling in candidates(chain, config, site)}
-    if not costs:
+    best, best_cost = None, math.inf
+    for tiling in candidates(chain, config, site):
+        if (found := cost(tiling, best_cost)) < best_cost:
+            best, best_cost = tiling, found
+    if best is None:
         raise CompileError(f"operators up to {chain.operator} have no room for strips")
-    best = min(costs, key=costs.__getitem__)
     straight = replace(best, detours=False)
-    return straight if cost(straight) <= costs[best] else best
+    # As cheap is enough.
+    return straight if cost(straight, math.nextafter(best_cost, math.inf)) <= best_cost else best
 
 
 def _choose(layer: Layer, config: Config, site: Site, weights: Callable[[], WeightBuffer]) -> Tiling:
     some = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
     best, best_cost, trials = some[0], math.inf, 0
     for tiling in some if len(some) > 1 else ():
-        schedule = Schedule(config)
-        emit(schedule, layer, tiling, site.copy(), weights())
-        if cost_of(schedule) < best_cost:
-            best, best_cost = tiling, cost_of(schedule)
+        schedule = Trial(config, best_cost)
+        with suppress(TooDear):
+            emit(schedule, layer, tiling, site.copy(), weights())
+        if schedule.cost < best_cost:
+            best, best_cost = tiling, schedule.cost
         trials += schedule.issued
         if trials > TRIALS:
             break
@@ -90,8 +88,9 @@ def _candidates(layer: Layer, config: Config, site: Site) -> Iterator[Tiling]:
         units.setdefault((len(groups), len(groups[0])), (unit_bytes, groups))
     for (strip_rows, buffers), (unit_bytes, groups) in product(_strips(layer, config, site), units.values()):
         coarse = min(tile_rows, strip_rows)
+        alone = strip_rows <= min(tile_rows, layer.rows)  # tile of its strip: it is the edge, too
         for edge_rows, (head, tail) in product(_edges(layer, config, coarse), _phases(config, site, groups)):
-            if edge_rows == coarse or head or tail:
+            if (head or tail) if edge_rows < coarse else not (alone and (head or tail)):
                 yield Tiling(strip_rows, buffers, coarse, unit_bytes, head, tail, edge_rows)
 
 

@@ -11,6 +11,9 @@ from ..hw.config import Config
 from .hazards import Access, Hazards, Space
 from .timing import Clock
 
+HIDDEN_BEAT = 0.25
+"""What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
+
 _WAITS = {opcode: f"wait_{opcode.name.lower()}" for opcode in Opcode}
 
 
@@ -68,6 +71,11 @@ class Schedule:
     def cycles(self) -> int:
         """An estimate of the cycles until all is done."""
         return self._clock.end
+
+    @property
+    def cost(self) -> float:
+        """What is to be small; it never falls as commands are added."""
+        return self.cycles + HIDDEN_BEAT * self.beats
 
     @property
     def issued(self) -> int:
@@ -142,3 +150,22 @@ class Schedule:
         self._bytes += fields.get("length", 0)
         start = self._clock.run(command, awaited)
         self._commands.append(Scheduled(start, command, self.operator, note))
+
+
+class TooDear(Exception):
+    """A trial has come to cost as much as it may."""
+
+
+class Trial(Schedule):
+    """A schedule that is given up with `TooDear` as soon as it costs `limit`."""
+
+    def __init__(self, config: Config, limit: float) -> None:
+        super().__init__(config)
+        self._limit = limit
+
+    def _emit(
+        self, kind: type[Load | Execute | Store], fields: Mapping[str, int], accesses: Iterable[Access], note: str
+    ) -> None:
+        super()._emit(kind, fields, accesses, note)
+        if self.cost >= self._limit:
+            raise TooDear

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..hw.commands import COUNT_BITS
 from ..hw.config import Config
 from .chains import Chain, ChainSite, emit_chain
-from .choice import Choices, cost_of
+from .choice import Choices
 from .emission import Place, Site, emit
 from .placement import Placement, Use, place, uses_of
 from .program import Allocation, CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
@@ -190,7 +190,7 @@ class _Stream:
                     trial = self.arrange(units, dram.copy(), passing)
                 except CompileError:
                     continue
-                if cost_of(trial.schedule) < cost_of(best.schedule):
+                if is_better(trial.schedule, best.schedule):
                     best = trial
                     break
             else:
@@ -239,6 +239,11 @@ class _Stream:
         internal = any(tensor < 0 for tensor in chain.sizes)
         passed_on = chain.inside <= consumed and not chain.inside & elsewhere
         return passed_on and not internal and all(layer.batch == 1 for layer in chain.layers) and chain.complete
+
+
+def is_better(trial: Schedule, best: Schedule) -> bool:
+    """Whether a trial takes the place of what was best before it."""
+    return trial.cost < best.cost
 
 
 def _place(use: Use, placement: Placement, dram: Dram) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..hw.commands import PARAMETER_ROWS, Combine, Command, Execute, Finish, Load, Memory, Mode, Store
+from ..hw.commands import Combine, Command, Execute, Finish, Load, Memory, Mode, Store
 from ..hw.config import Config
 from ..hw.registers import ErrorCode
 
@@ -72,7 +72,7 @@ def _of_execute(c: Execute, config: Config) -> Refusal | None:
     if illegal is not None:
         return Refusal(ErrorCode.ILLEGAL_COMMAND, illegal)
     passes = c.kernel_rows * c.kernel_columns * c.runs
-    tiles, parameters = passes * config.rows, PARAMETER_ROWS if c.finish else 0
+    tiles, parameters = passes * config.rows, config.parameter_rows if c.finish else 0
     if c.staged:
         needed, there = c.tile_address + c.blocks * tiles, config.scratchpad_bytes // config.weight_row_bytes
         if needed > there:

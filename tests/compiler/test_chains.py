@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -162,9 +162,8 @@ def test_random_chains_are_exact_in_every_order_that_the_waits_allow(
         accumulator_bytes=64 * 4 * columns,
     )
     # Whatever the estimate says: all that can be fused is.
-    costs = count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "cost_of", lambda _: next(costs))
+        patch.setattr(streams, "is_better", lambda trial, best: True)
         try:
             program = compile(graph, config)
         except CompileError:

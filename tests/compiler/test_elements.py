@@ -14,8 +14,9 @@ from eightfold.compiler.emission import Site
 from eightfold.compiler.program import Program
 from eightfold.compiler.tiling import Tiling
 from eightfold.compiler.work import Layer
-from eightfold.hw.commands import Command, Load, Memory, Store
+from eightfold.hw.commands import PARAMETER_ROWS, Command, Execute, Finish, Load, Memory, Store
 from eightfold.hw.config import KIB, Config
+from eightfold.sim.refusal import refusal
 
 from .checker import violations
 from .networks import Builder
@@ -79,6 +80,17 @@ def test_the_wide_machine_has_the_same_memories_and_as_many_partial_sums() -> No
     wide = WideConfig.of(DEFAULT, 4)
     assert (4 * wide.scratchpad_bytes, 4 * wide.weight_bytes) == (DEFAULT.scratchpad_bytes, DEFAULT.weight_bytes)
     assert (wide.accumulator_depth, 4 * wide.bus_bytes) == (DEFAULT.accumulator_depth, DEFAULT.bus_bytes)
+
+
+def test_weights_that_fill_the_buffer_are_accepted_with_the_parameters_that_wide_elements_have() -> None:
+    wide = WideConfig.of(DEFAULT, 4)
+    counts = ("pixels", "columns", "last_channels", "kernel_rows", "kernel_columns", "runs", "blocks")
+    for config, parameters in ((wide, 1), (DEFAULT, PARAMETER_ROWS)):
+        lines = config.weight_bytes // config.weight_row_bytes
+        last = lines - config.rows - parameters
+        execute = Execute(**dict.fromkeys(counts, 1), finish=Finish.STORE, weight_address=last)
+        assert refusal(execute, config) is None
+        assert refusal(dataclasses.replace(execute, weight_address=last + 1), config) is not None
 
 
 @pytest.mark.parametrize("element_bytes", [0, 3, 16])
