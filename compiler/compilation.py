@@ -28,6 +28,7 @@ from .program import (
     Region,
     Step,
 )
+from .staging import Piece, Staging
 from .streams import Dram, machine_step
 from .work import Layer
 
@@ -65,7 +66,7 @@ def compile(
     dram = plan.dram
     weights = np.zeros(plan.weights.size, np.uint8)
     for layer, offset in plan.weights_at.items():
-        image = pack(layer, config)
+        image = pack(layer, config, plan.staging.get(layer, ()))
         weights[offset:][: image.size] = image
     streams_at = dram.size
     preload = _preload(plan.weights, dram) if resident else None
@@ -101,12 +102,15 @@ class Plan:
         The offset of those of each layer.
     dram
         What of DRAM is taken.
+    staging
+        What of which layer's weights is loaded ahead of time.
     """
 
     steps: Sequence[Step]
     weights: Region
     weights_at: Mapping[Layer, int]
     dram: Dram
+    staging: Staging
 
 
 def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = True, resident: bool = False) -> Plan:
@@ -135,18 +139,21 @@ def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = Tr
             f"there are {config.weight_bytes}"
         )
     steps: list[Step] = []
+    staging: dict[Layer, Sequence[Piece]] = {}
     for on_machine, group in groupby(computed, key=lambda operator: operator.index in layers):
         operators = [operator.index for operator in group]
         if on_machine:
             chain = [layer for operator in operators for layer in layers[operator]]
             try:
                 leaving = _leaving(graph, operators, roots)
-                steps.append(machine_step(chain, leaving, config, weights_at, dram, fuse=fuse, resident=resident))
+                step, staged = machine_step(chain, leaving, config, weights_at, dram, fuse=fuse, resident=resident)
             except CompileError as error:
                 raise CompileError(f"{graph.name} on {config.name}: {error}") from None
+            steps.append(step)
+            staging |= staged
         else:
             steps += [HostStep(i, reasons[i]) for i in operators]
-    return Plan(_with_aliases(steps, graph, roots), weights, weights_at, dram)
+    return Plan(_with_aliases(steps, graph, roots), weights, weights_at, dram, staging)
 
 
 def _rooted(layer: Layer, roots: Mapping[int, int]) -> Layer:

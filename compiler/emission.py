@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..hw.commands import Memory
 from .hazards import Access, Space
 from .schedule import Schedule, Window
+from .staging import Piece, tile_bytes
 from .tiling import Tile, Tiling, strips_of, tiles_of
-from .units import WeightBuffer, weight_units
+from .units import WeightBuffer, staged_units, weight_units
 from .work import Chunk, Layer, Part
 
 
@@ -77,9 +79,22 @@ class Site:
         return self.workspace[1] - self.workspace[0]
 
 
-def emit(schedule: Schedule, layer: Layer, tiling: Tiling, site: Site, weight_buffer: WeightBuffer) -> None:
-    """Emits the commands of a layer; `weight_buffer` says what is there already."""
-    groups = weight_units(layer, schedule.config, tiling.unit_bytes, tapers=tiling.tapers)
+def emit(
+    schedule: Schedule,
+    layer: Layer,
+    tiling: Tiling,
+    site: Site,
+    weight_buffer: WeightBuffer,
+    pieces: Sequence[Piece] = (),
+) -> None:
+    """Emits the commands of a layer; `weight_buffer` says what is there already, and `pieces` what has been staged."""
+    config = schedule.config
+    if pieces:
+        unit_bytes = max(config.weight_bytes // 8, layer.works[0].block_bytes(config))
+        tiling = replace(tiling, unit_bytes=unit_bytes, head=0, tail=0)
+        groups = staged_units(layer, config, unit_bytes, pieces, tapers=tiling.tapers)
+    else:
+        groups = weight_units(layer, config, tiling.unit_bytes, tapers=tiling.tapers)
     for number, (first, last) in enumerate(strips_of(layer, tiling.strip_rows)):
         room = site.workspace[0] + site.room // tiling.buffers * (number % tiling.buffers)
         reads, writes = _windows(layer, first, last, site, room, schedule.config.bus_bytes)
@@ -90,6 +105,19 @@ def emit(schedule: Schedule, layer: Layer, tiling: Tiling, site: Site, weight_bu
             run_tile(schedule, layer, tile, chunks, reads, writes, weight_buffer, site.weights)
             if site.destination.stored and complete:
                 store_tile(schedule, layer, tile, writes)
+
+
+def stage(schedule: Schedule, layer: Layer, piece: Piece, weights: int, executes: int) -> None:
+    """Loads a piece of a layer's weights, which lie at `weights` in DRAM, after so many execute commands."""
+    (work,) = layer.works
+    schedule.load(
+        dram=weights + piece.first_block * work.block_bytes(schedule.config),
+        length=piece.blocks * tile_bytes(work, schedule.config),
+        memory=Memory.SCRATCHPAD,
+        address=piece.address,
+        note=f"ahead of time: blocks {piece.first_block} to {piece.first_block + piece.blocks - 1}",
+        executes=executes,
+    )
 
 
 def run_tile(
@@ -186,11 +214,16 @@ def _execute(
         "weight_address": weights // config.weight_row_bytes,
         "weight_zero_point": work.weight_zero_point,
     }
+    if chunk.tiles is not None:
+        fields |= {"staged": 1, "tile_address": chunk.tiles // config.weight_row_bytes}
     image, top = divmod(tile.top, layer.rows)
     start, stop = work.reads(image, top, top + tile.bottom - tile.top)
     stop += work.overreach(config)
     accesses = [Access(Space.SCRATCHPAD, sources[i] + start, sources[i] + stop, False) for i in work.sources]
     accesses += [Access(Space.WEIGHTS, weights, weights + chunk.size, False), written]
+    if chunk.tiles is not None:
+        size = chunk.blocks * tile_bytes(work, config)
+        accesses.append(Access(Space.SCRATCHPAD, chunk.tiles, chunk.tiles + size, False))
     note = f"rows {tile.top} to {tile.bottom - 1}"
     if part.left or part.right < work.pixels(config):
         note += f", columns {part.left} to {part.right - 1}"

@@ -7,17 +7,28 @@ then nine rows with the channels' bias, multiplier (both little-endian) and shif
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from ..hw.commands import PARAMETER_ROWS
 from ..hw.config import Config
+from .staging import Piece
 from .work import Layer, Work
 
 
-def pack(layer: Layer, config: Config) -> npt.NDArray[np.uint8]:
-    """The weights of all works of a layer, one after the other; uint8, flat."""
-    return np.concatenate([pack_work(work, config).reshape(-1) for work in layer.works])
+def pack(layer: Layer, config: Config, pieces: Sequence[Piece] = ()) -> npt.NDArray[np.uint8]:
+    """The weights of all works of a layer, one after the other; uint8, flat.
+
+    Those of a piece that is staged have all tiles before all parameters.
+    """
+    packed = [pack_work(work, config) for work in layer.works]
+    for piece in pieces:
+        blocks = packed[0][piece.first_block :][: piece.blocks]
+        parts = np.split(blocks, [blocks.shape[1] - PARAMETER_ROWS], axis=1)
+        blocks[:] = np.concatenate([part.reshape(-1) for part in parts]).reshape(blocks.shape)
+    return np.concatenate([work.reshape(-1) for work in packed])
 
 
 def pack_work(work: Work, config: Config) -> npt.NDArray[np.uint8]:

@@ -61,6 +61,11 @@ class Placement:
     addresses: Mapping[int, int]
     workspaces: Sequence[tuple[int, int]]
 
+    def top(self, uses: Iterable[Use], position: int) -> int:
+        """Where what lies whole in the scratchpad for the layer at `position` ends."""
+        live = (use for use in uses if use.tensor in self.addresses and use.first <= position <= use.last)
+        return max((self.addresses[use.tensor] + use.size for use in live), default=0)
+
 
 def uses_of(layers: Sequence[Layer | Chain], leaving: Iterable[int]) -> list[Use]:
     """The tensors of a stream; `leaving` are those that something outside needs."""

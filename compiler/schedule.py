@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
-from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from ..hw.commands import Command, Execute, Finish, Load, Memory, Opcode, Store
 from ..hw.config import Config
 from .hazards import Access, Hazards, Space
-from .timing import Clock
+from .timing import Clock, execute_cycles
 
 HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
@@ -24,6 +25,29 @@ class Scheduled(NamedTuple):
     command: Command
     operator: int
     note: str
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What some commands do, by estimate.
+
+    Parameters
+    ----------
+    array_cycles, writes
+        For how long they keep the array, and how often they write to the scratchpad meanwhile, at most.
+    bytes
+        Of loads and stores.
+    """
+
+    array_cycles: int = 0
+    writes: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Activity) -> Activity:
+        return Activity(self.array_cycles + other.array_cycles, self.writes + other.writes, self.bytes + other.bytes)
+
+    def __sub__(self, other: Activity) -> Activity:
+        return Activity(self.array_cycles - other.array_cycles, self.writes - other.writes, self.bytes - other.bytes)
 
 
 @dataclass(eq=False)
@@ -55,17 +79,17 @@ class Schedule:
         self._clock = Clock(config)
         self._commands: list[Scheduled] = []
         self._executes = 0
-        self._bytes = 0
+        self.activity = Activity()
 
     @property
     def bytes(self) -> int:
         """Bytes of all loads and stores so far."""
-        return self._bytes
+        return self.activity.bytes
 
     @property
     def beats(self) -> int:
         """Beats on the bus, if no transfer had edges."""
-        return self._bytes // self.config.bus_bytes
+        return self.bytes // self.config.bus_bytes
 
     @property
     def cycles(self) -> int:
@@ -87,14 +111,15 @@ class Schedule:
         """Execute commands so far."""
         return self._executes
 
-    def load(self, *, dram: int, length: int, memory: Memory, address: int, note: str) -> None:
-        """Copies bytes from DRAM to a memory."""
+    def load(self, *, dram: int, length: int, memory: Memory, address: int, note: str, executes: int = 0) -> None:
+        """Copies bytes from DRAM to a memory, not before so many execute commands have completed."""
         space = Space.WEIGHTS if memory is Memory.WEIGHTS else Space.SCRATCHPAD
         self._emit(
             Load,
             {"dram_address": dram, "length": length, "address": address, "memory": memory},
             [Access(Space.DRAM, dram, dram + length, False), Access(space, address, address + length, True)],
             note,
+            {Opcode.EXECUTE: executes},
         )
 
     def store(self, *, address: int, dram: int, length: int, note: str) -> None:
@@ -143,11 +168,20 @@ class Schedule:
         return sorted(self._commands, key=lambda scheduled: scheduled.start)
 
     def _emit(
-        self, kind: type[Load | Execute | Store], fields: Mapping[str, int], accesses: Iterable[Access], note: str
+        self,
+        kind: type[Load | Execute | Store],
+        fields: Mapping[str, int],
+        accesses: Iterable[Access],
+        note: str,
+        least: Mapping[Opcode, int] = MappingProxyType({}),
     ) -> None:
-        awaited = self._hazards.issue(kind.opcode, accesses)
+        awaited = {o: max(count, least.get(o, 0)) for o, count in self._hazards.issue(kind.opcode, accesses).items()}
         command = kind(**fields, **{_WAITS[opcode]: count for opcode, count in awaited.items()})
-        self._bytes += fields.get("length", 0)
+        if isinstance(command, Execute):
+            writes = command.blocks * command.pixels if command.finish == Finish.STORE else 0
+            self.activity += Activity(execute_cycles(command, self.config), writes)
+        else:
+            self.activity += Activity(bytes=command.length)
         start = self._clock.run(command, awaited)
         self._commands.append(Scheduled(start, command, self.operator, note))
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ..hw.commands import COUNT_BITS
 from ..hw.config import Config
 from .chains import Chain, ChainSite, emit_chain
 from .choice import Choices
-from .emission import Place, Site, emit
+from .emission import Place, Site, emit, stage
 from .placement import Placement, Use, place, uses_of
 from .program import Allocation, CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
 from .schedule import Schedule, Window
+from .staging import Staging, Usage, beside, pieces_of, waiting
 from .units import WeightBuffer
 from .work import Layer
+
+STAGED = 2
+"""The most layers of a stream some of whose weights are loaded ahead of time."""
+
+TRIALS = ((1.0, 1), (1.0, 5), (1.0, 10), (0.7, 10))
+"""What part of the time for which the bus seems idle, and how many layers before must do without."""
+
+LONG_WAIT = 500
+"""Cycles for which a layer waits before that is worth while."""
 
 ALIGNMENT = 64
 """Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
@@ -52,8 +63,8 @@ def machine_step(
     *,
     fuse: bool,
     resident: bool = False,
-) -> MachineStep:
-    """The command stream for some layers.
+) -> tuple[MachineStep, Staging]:
+    """The command stream for some layers, and what of their weights is staged.
 
     Parameters
     ----------
@@ -78,13 +89,12 @@ def machine_step(
         Something does not fit the machine.
     """
     stream = _Stream(config, leaving, weights_at, resident)
-    units: Sequence[Layer | Chain] = layers
-    saved, passing = 0, frozenset[int]()
+    alone = best = stream.arrange(layers, dram.copy())
     if fuse:
-        alone = stream.arrange(layers, dram.copy())
         best = stream.fuse(alone, dram)
-        units, passing, saved = best.units, best.passing, alone.schedule.bytes - best.schedule.bytes
-    made = stream.arrange(units, dram, passing)
+    saved = alone.schedule.bytes - best.schedule.bytes
+    best = stream.stage(best, dram)
+    made = stream.arrange(best.units, dram, best.passing, best.staging)
     scheduled = made.schedule.commands()
     if len(scheduled) >= 1 << COUNT_BITS:
         raise CompileError(
@@ -92,8 +102,8 @@ def machine_step(
             f"the machine counts fewer than {1 << COUNT_BITS}"
         )
     addresses = made.placement.addresses
-    chains = [unit for unit in units if isinstance(unit, Chain)]
-    return MachineStep(
+    chains = [unit for unit in made.units if isinstance(unit, Chain)]
+    step = MachineStep(
         operators=tuple(dict.fromkeys(layer.operator for layer in layers)),
         commands=tuple(s.command for s in scheduled),
         command_layers=tuple(s.operator for s in scheduled),
@@ -115,6 +125,7 @@ def machine_step(
         saved_bytes=saved,
         allocation=_allocation(made.uses, addresses),
     )
+    return step, made.staging
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +140,8 @@ class _Arranged:
     schedule: Schedule
     complete: Mapping[int, int]
     strips: Sequence[Resident]
+    staging: Staging
+    usages: Sequence[Usage]
 
 
 _Move = tuple[Sequence[Layer | Chain], frozenset[int], Hashable]
@@ -147,15 +160,25 @@ class _Stream:
         self._weights_at = weights_at
         self._choices = Choices(config, resident=resident)
 
-    def arrange(self, units: Sequence[Layer | Chain], dram: Dram, passing: frozenset[int] = frozenset()) -> _Arranged:
+    def arrange(
+        self,
+        units: Sequence[Layer | Chain],
+        dram: Dram,
+        passing: frozenset[int] = frozenset(),
+        staging: Staging = MappingProxyType({}),
+    ) -> _Arranged:
         """Emits all commands; the tensors `passing` are not to lie whole in the scratchpad."""
         config = self._config
+        usages: list[Usage] = []
+        begins: list[int] = []
         uses = uses_of(units, self._leaving)
         placement = place(units, uses, [unit.packed_bytes(config) for unit in units], config, passing)
         places = {use.tensor: _place(use, placement, dram) for use in uses}
         schedule, weight_buffer = Schedule(config), WeightBuffer(config, resident=self._resident)
         complete, strips = {}, []
-        for unit, workspace in zip(units, placement.workspaces, strict=True):
+        for position, (unit, workspace) in enumerate(zip(units, placement.workspaces, strict=True)):
+            before = schedule.activity
+            begins.append(schedule.executes)
             if isinstance(unit, Chain):
                 of_unit = {tensor: places[tensor] for tensor in (*unit.sources, unit.destination)}
                 detours = {
@@ -169,11 +192,40 @@ class _Stream:
                 site = Site(sources, places[unit.destination], workspace, self._weights_at[unit])
                 schedule.operator = unit.operator
                 cut = replace(self._choices.choose(unit, site), tapers=unit is units[-1])
-                emit(schedule, unit, cut, site, weight_buffer)
+                emit(schedule, unit, cut, site, weight_buffer, staging.get(unit, ()))
             complete[unit.destination] = schedule.executes
             if (window := places[unit.destination].window) is not None:
                 schedule.hold(window)
-        return _Arranged(units, passing, uses, placement, places, schedule, complete, strips)
+            # What this unit loads itself has come first.
+            for layer, piece in beside(staging, position - 1):
+                schedule.operator = layer.operator
+                stage(schedule, layer, piece, self._weights_at[layer], begins[position - 1])
+            whole = not isinstance(unit, Chain) and {*unit.sources, unit.destination} <= placement.addresses.keys()
+            # Strips use all the room that there is.
+            top = placement.top(uses, position) if whole else config.scratchpad_bytes
+            usages.append(Usage(schedule.activity - before, top))
+        return _Arranged(units, passing, uses, placement, places, schedule, complete, strips, staging, usages)
+
+    def stage(self, best: _Arranged, dram: Dram) -> _Arranged:
+        """Loads weights ahead of time, for as long as that gets better: for those layers first that wait longest."""
+        if self._resident:
+            return best
+        usages = best.usages
+        waits = [
+            (waiting(unit, usages[position], self._config), position, unit)
+            for position, unit in enumerate(best.units)
+            if isinstance(unit, Layer)
+        ]
+        for wait, position, layer in sorted(waits, key=lambda w: w[:2], reverse=True)[:STAGED]:
+            taken = best.staging
+            for share, rest in TRIALS if wait >= LONG_WAIT else ():
+                pieces = pieces_of(layer, position, usages, taken, self._config, share, rest)
+                if not pieces:
+                    continue
+                trial = self.arrange(best.units, dram.copy(), best.passing, {**taken, layer: pieces})
+                if is_better(trial.schedule, best.schedule):
+                    best = trial
+        return best
 
     def fuse(self, best: _Arranged, dram: Dram) -> _Arranged:
         """Fuses neighbours for as long as that gets better: those first whose tensor in between is largest.

@@ -54,10 +54,10 @@ class Clock:
 def execute_cycles(command: Execute, config: Config) -> int:
     """Cycles for which a command keeps the array, or nearly so.
 
-    A pass takes as long as its vectors or as the rows that move in meanwhile; a depthwise one as long as both together.
+    A pass takes as long as its vectors, or the rows that move in meanwhile; a depthwise or staged one as both together.
     """
     passes = command.kernel_rows * command.kernel_columns * command.runs
-    if command.mode == Mode.DEPTHWISE:
+    if command.mode == Mode.DEPTHWISE or command.staged:
         return command.blocks * passes * (command.pixels + config.rows)
     last = max(command.pixels, config.rows + (config.parameter_rows if command.finish else 0))
     return command.blocks * ((passes - 1) * max(command.pixels, config.rows) + last)

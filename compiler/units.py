@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from ..hw.commands import Finish, Memory
 from ..hw.config import Config
 from .schedule import Schedule
+from .staging import Piece, tile_bytes
 from .tiling import split
 from .work import Chunk, Layer, Work
 
@@ -30,7 +31,7 @@ def weight_units(layer: Layer, config: Config, unit_bytes: int, *, tapers: bool 
     groups, offset = [], 0
     for works in layer.groups:
         if len(works) == 1:
-            groups += _work_units(works[0], config, unit_bytes, offset, tapers)
+            groups += _work_units(works[0], config, unit_bytes, offset, tapers, works[0].blocks(config))
             offset += works[0].packed_bytes(config)
             continue
         chunks = []
@@ -44,6 +45,42 @@ def weight_units(layer: Layer, config: Config, unit_bytes: int, *, tapers: bool 
     return groups
 
 
+def staged_units(
+    layer: Layer, config: Config, unit_bytes: int, pieces: Sequence[Piece], *, tapers: bool = False
+) -> list[list[Chunk]]:
+    """The units of a layer whose blocks from the first piece's on are staged, those among the others.
+
+    The bus loads what is not staged while the array works through what is.
+    """
+    (work,) = layer.works
+    first, end = pieces[0].first_block, work.blocks(config)
+    units = _work_units(work, config, unit_bytes, 0, tapers, first) if first else []
+    gaps = max(1, len(units) - 1)
+    bounds = sorted({first + (end - first) * i // gaps for i in range(gaps + 1)} | {p.first_block for p in pieces})
+    staged = [[_staged(work, a, b - a, pieces, config)] for a, b in pairwise(bounds)]
+    groups: list[list[Chunk]] = []
+    for i in range(gaps):
+        groups += units[i : i + 1]
+        until = first + (end - first) * (i + 1) // gaps
+        groups += [chunks for chunks in staged if first + (end - first) * i // gaps <= chunks[0].first_block < until]
+    return groups + units[gaps:]
+
+
+def _staged(work: Work, block: int, blocks: int, pieces: Sequence[Piece], config: Config) -> Chunk:
+    """Some blocks of a piece, in whose image all tiles lie before all parameters."""
+    piece = next(piece for piece in reversed(pieces) if piece.first_block <= block)
+    tiles, whole = tile_bytes(work, config), work.block_bytes(config)
+    parameters = piece.first_block * whole + piece.blocks * tiles
+    before = block - piece.first_block
+    return replace(
+        _whole(work, 0, block, blocks, config),
+        offset=parameters + before * (whole - tiles),
+        size=blocks * (whole - tiles),
+        loaded=(parameters, piece.blocks * (whole - tiles)),
+        tiles=piece.address + before * tiles,
+    )
+
+
 def _whole(work: Work, offset: int, first: int, blocks: int, config: Config) -> Chunk:
     """All passes of some blocks."""
     kernel_rows, kernel_columns, runs = work.loops(config)
@@ -54,10 +91,12 @@ def _whole(work: Work, offset: int, first: int, blocks: int, config: Config) -> 
     )
 
 
-def _work_units(work: Work, config: Config, unit_bytes: int, offset: int, tapers: bool) -> list[list[Chunk]]:
-    """The weights of a work, which begin at `offset`."""
+def _work_units(
+    work: Work, config: Config, unit_bytes: int, offset: int, tapers: bool, blocks: int
+) -> list[list[Chunk]]:
+    """The weights of a work's first blocks, which begin at `offset`."""
     rows, width = config.rows, config.weight_row_bytes
-    blocks, each = work.blocks(config), work.block_bytes(config)
+    each = work.block_bytes(config)
     if each <= unit_bytes:
         units = -(-blocks // (unit_bytes // each))
         bounds = [blocks * i // units for i in range(units + 1)]

@@ -88,6 +88,8 @@ class Chunk:
         Whether something meets what the accumulators hold before, and what becomes of the sums.
     loaded
         Offset and size of what is loaded at once, of which it is a part; None: nothing else is.
+    tiles
+        Where its tiles lie in the scratchpad, where they are staged; `offset` and `size` are then of its parameters.
     """
 
     work: Work
@@ -104,6 +106,7 @@ class Chunk:
     accumulate: bool
     finish: Finish
     loaded: tuple[int, int] | None = None
+    tiles: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,12 @@ def accesses(command: Command, config: Config) -> Iterator[tuple[str, Bytes, boo
 
 def _execute(c: Execute, config: Config) -> Iterator[tuple[str, Bytes, bool]]:
     passes = c.kernel_rows * c.kernel_columns * c.runs
-    rows = c.blocks * (passes * config.rows + config.parameter_rows * bool(c.finish))
-    start = c.weight_address * config.weight_row_bytes
-    yield "weights", np.arange(start, start + rows * config.weight_row_bytes), False
+    tiles, parameters = (c.blocks * rows for rows in (passes * config.rows, config.parameter_rows * bool(c.finish)))
+    width = config.weight_row_bytes
+    if c.staged:
+        yield "scratchpad", np.arange(c.tile_address * width, (c.tile_address + tiles) * width), False
+    rows = parameters if c.staged else tiles + parameters
+    yield "weights", np.arange(c.weight_address * width, (c.weight_address + rows) * width), False
     row, column = np.divmod(np.arange(c.pixels), c.columns)
     strip, row = np.divmod(row, c.strip_rows or c.pixels)
     # Axes: kernel row, kernel column, byte, pixel.
