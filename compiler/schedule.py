@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ..hw.commands import Command, Execute, Finish, Load, Memory, Opcode, Store
@@ -119,7 +118,7 @@ class Schedule:
             {"dram_address": dram, "length": length, "address": address, "memory": memory},
             [Access(Space.DRAM, dram, dram + length, False), Access(space, address, address + length, True)],
             note,
-            {Opcode.EXECUTE: executes},
+            executes,
         )
 
     def store(self, *, address: int, dram: int, length: int, note: str) -> None:
@@ -173,9 +172,10 @@ class Schedule:
         fields: Mapping[str, int],
         accesses: Iterable[Access],
         note: str,
-        least: Mapping[Opcode, int] = MappingProxyType({}),
+        executes: int = 0,
     ) -> None:
-        awaited = {o: max(count, least.get(o, 0)) for o, count in self._hazards.issue(kind.opcode, accesses).items()}
+        awaited = dict(self._hazards.issue(kind.opcode, accesses))
+        awaited[Opcode.EXECUTE] = max(awaited.get(Opcode.EXECUTE, 0), executes)
         command = kind(**fields, **{_WAITS[opcode]: count for opcode, count in awaited.items()})
         if isinstance(command, Execute):
             writes = command.blocks * command.pixels if command.finish == Finish.STORE else 0
@@ -198,8 +198,13 @@ class Trial(Schedule):
         self._limit = limit
 
     def _emit(
-        self, kind: type[Load | Execute | Store], fields: Mapping[str, int], accesses: Iterable[Access], note: str
+        self,
+        kind: type[Load | Execute | Store],
+        fields: Mapping[str, int],
+        accesses: Iterable[Access],
+        note: str,
+        executes: int = 0,
     ) -> None:
-        super()._emit(kind, fields, accesses, note)
+        super()._emit(kind, fields, accesses, note, executes)
         if self.cost >= self._limit:
             raise TooDear
