@@ -119,17 +119,19 @@ def make_plan(graph: Graph, config: Config, profile: Profile, *, fuse: bool = Tr
     roots = dict(roots_of(graph, profile))
     computed = [operator for operator in graph.operators if not is_alias(operator, roots)]
     lowered: dict[int, Layer] = {}
+    before: dict[int, Sequence[Layer]] = {}
     reasons: dict[int, str] = {}
     for operator in computed:
         try:
-            lowered[operator.index] = _rooted(lower(operator, graph, config, profile), roots)
+            *first, last = (_rooted(layer, roots) for layer in lower(operator, graph, config, profile))
+            before[operator.index], lowered[operator.index] = first, last
         except HostReason as reason:
             reasons[operator.index] = str(reason)
     lowered, borders = absorb_borders(lowered, graph)
     roots |= borders
     computed = [operator for operator in computed if not is_alias(operator, roots)]
     # Tensors between layers of one operator have negative numbers.
-    layers = {index: gathered(layer, config, strips=-1 - index) for index, layer in lowered.items()}
+    layers = {i: (*before[i], *gathered(layer, config, strips=-1 - i)) for i, layer in lowered.items()}
     dram = Dram()
     weights_at = {layer: dram.take(layer.packed_bytes(config)).offset for some in layers.values() for layer in some}
     weights = Region(0, dram.size)

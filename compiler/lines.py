@@ -43,7 +43,8 @@ class Lines(Work):
     last
         Bytes of an image's last line.
     pitch, offset
-        Bytes between lines of the source, and where in it the first one begins.
+        Bytes between lines of the source, and where in it the first one begins. Where the pitch is 0, an image is one
+        line, which is read again and again.
     bounds
         Where lines may reach beyond an image; then `pitch` is a row of it. None: they lie in the source whole.
     sources
@@ -90,6 +91,8 @@ class Lines(Work):
         """Bytes of an image of the source."""
         if self.bounds:
             return self.bounds.height * self.pitch
+        if not self.pitch:
+            return self.length
         return (self.lines - 1) * self.pitch + (self.last if self.pitch == self.length else self.pitch)
 
     def channels(self, config: Config) -> int:
@@ -132,7 +135,8 @@ class Lines(Work):
         return start + first * self.pitch, start + (last - 1) * self.pitch + length
 
     def most(self, rows: int) -> int:
-        return -(-rows // self.target.every_row) * max(self.pitch, self.length)
+        lines = -(-rows // self.target.every_row) if self.pitch else 1
+        return lines * max(self.pitch, self.length)
 
     def parts(self, image: int, top: int, bottom: int, config: Config) -> Iterator[Part]:
         first, last = self.target.within(top, bottom, self.lines)

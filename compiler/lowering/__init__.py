@@ -20,7 +20,7 @@ from .reasons import HostReason
 
 __all__ = ["HostReason", "lower"]
 
-_LOWERINGS: dict[str, Callable[[Node, Config], Layer]] = {
+_LOWERINGS: dict[str, Callable[[Node, Config], Layer | tuple[Layer, ...]]] = {
     "CONV_2D": products.lower,
     "DEPTHWISE_CONV_2D": products.lower,
     "FULLY_CONNECTED": products.lower,
@@ -44,8 +44,8 @@ _LOWERINGS: dict[str, Callable[[Node, Config], Layer]] = {
 }
 
 
-def lower(operator: Operator, graph: Graph, config: Config, profile: Profile) -> Layer:
-    """What the machine does for an operator.
+def lower(operator: Operator, graph: Graph, config: Config, profile: Profile) -> tuple[Layer, ...]:
+    """What the machine does for an operator: layers, which pass on what has a negative number.
 
     Raises
     ------
@@ -60,9 +60,17 @@ def lower(operator: Operator, graph: Graph, config: Config, profile: Profile) ->
     node = Node.of(operator, graph, profile)
     if function is products.lower:
         # An operator whose rows do not fit is refused by the compiler.
-        return function(node, config)
+        return _layers(function(node, config))
     prepare(node)
-    layer = function(node, config)
-    if strip_bytes(layer, 1, config) > config.scratchpad_bytes:
-        raise HostReason(f"{row_needs(layer, config)} bytes; the scratchpad has {config.scratchpad_bytes}")
-    return layer
+    layers = _layers(function(node, config))
+    passed_on = {layer.destination: layer.size for layer in layers[:-1]}
+    room = config.scratchpad_bytes - sum(size + config.scratchpad_row_bytes for size in passed_on.values())
+    for layer in layers:
+        if strip_bytes(layer, 1, config, passed_on) > room:
+            beside = "".join(f", beside {size} that it passes on to itself" for size in passed_on.values())
+            raise HostReason(f"{row_needs(layer, config)} bytes{beside}; the scratchpad has {config.scratchpad_bytes}")
+    return layers
+
+
+def _layers(found: Layer | tuple[Layer, ...]) -> tuple[Layer, ...]:
+    return found if isinstance(found, tuple) else (found,)

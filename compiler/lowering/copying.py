@@ -17,11 +17,8 @@ from ..convolution import Convolution
 from ..filters import filters_of
 from ..lines import Bounds, Lines
 from ..work import Layer, Parameters, Target, Work
-from .layers import IDENTITY, independent_layer, parameters
+from .layers import IDENTITY, MOST_COPIES, independent_layer, parameters
 from .reasons import HostReason, expect_bytes, expect_fields, signed_offset
-
-MOST_COPIES = 64
-"""Commands for each part of an image, beyond which the host is no slower."""
 
 
 def pad(node: Node, config: Config) -> Layer:

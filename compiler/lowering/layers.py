@@ -16,6 +16,9 @@ from ..lines import Lines
 from ..work import Layer, Parameters, Target, Work
 from .reasons import signed_offset
 
+MOST_COPIES = 64
+"""Commands for each part of an image, beyond which the host is no slower."""
+
 IDENTITY = quantize_multiplier(1.0)
 """The multiplier that changes nothing, in every rounding."""
 
@@ -29,6 +32,11 @@ def parameters(bias: int = 0, multiplier: tuple[int, int] = IDENTITY) -> Paramet
 def signed_zero_point(node: Node, tensor: Tensor) -> int:
     """The zero point of a tensor's signed bytes."""
     return node.quantization(tensor)[1] - signed_offset(tensor)
+
+
+def internal(node: Node) -> int:
+    """The number of a tensor between layers of an operator: negative, as those of the graph are not."""
+    return -1 - node.operator.index
 
 
 def flat_lines(tensor: Tensor, config: Config, **fields: Any) -> Lines:

@@ -16,6 +16,7 @@ from eightfold.compiler import CompileError, HostStep, MachineStep, Program, com
 from eightfold.compiler.lowering import pooling
 from eightfold.golden.graph import Quantization
 from eightfold.golden.numerics import Profile, Rounding, multiply_by_quantized_multiplier
+from eightfold.hw.commands import Execute
 from eightfold.hw.config import Config
 
 from .checker import violations
@@ -44,7 +45,24 @@ def number(draw: st.DrawFn, builder: Builder) -> None:
 def extreme(draw: st.DrawFn, builder: Builder) -> None:
     shape = builder.tensors[builder.last].shape
     relu = builder.apply("RELU", (builder.last,), shape, like=builder.last).last
-    builder.apply("MAXIMUM", (relu, builder.operators[-1].inputs[0]), shape, like=relu)
+    inputs = draw(st.permutations([relu, builder.operators[-1].inputs[0]]))
+    builder.apply(draw(st.sampled_from(["MAXIMUM", "MINIMUM"])), inputs, shape, like=relu)
+
+
+def broadcast(draw: st.DrawFn, builder: Builder) -> None:
+    """One of two has some of the other's rows, columns or channels."""
+    source = builder.last
+    batch, *size = builder.tensors[source].shape
+    small = [1 if draw(st.booleans()) else d for d in size]
+    windows = tuple(d - s + 1 for d, s in zip(size[:2], small[:2], strict=True))
+    builder.pool("MAX_POOL_2D", (windows[0], windows[1]), padding="VALID")
+    if small[2] != size[2]:
+        builder.convolution(small[2], (1, 1))
+    quantization = builder.tensors[source].quantization
+    builder.tensors[builder.last] = dataclasses.replace(builder.tensors[builder.last], quantization=quantization)
+    kind = draw(st.sampled_from(["ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"]))
+    inputs = draw(st.permutations([source, builder.last]))
+    builder.apply(kind, inputs, (batch, *size), NONE if kind in ("ADD", "SUB", "MUL") else {}, like=source)
 
 
 def channelwise(draw: st.DrawFn, builder: Builder) -> None:
@@ -121,7 +139,10 @@ def grouped(draw: st.DrawFn, builder: Builder) -> None:
     builder.convolution(groups * draw(st.integers(1, 5)), kernel, stride=stride, groups=groups)
 
 
-FAMILIES = (grouped, add, number, extreme, channelwise, function, leaky, pool, mean, pad, concatenation, resize)
+FAMILIES = (
+    *(grouped, add, number, extreme, broadcast, channelwise, function, leaky),
+    *(pool, mean, pad, concatenation, resize),
+)
 
 
 def check(program: Program, image: np.ndarray, seed: int) -> None:
@@ -188,24 +209,68 @@ def test_every_profile_is_followed_or_refused(profile: Profile, rounding: Roundi
     check(program, builder.image(), 1)
 
 
+def apply_to_windows(builder: Builder, kind: str, *windows: tuple[int, int]) -> Builder:
+    """Adds an operator on the greatest values of windows of the input: without any, of single pixels."""
+    shape = builder.tensors[builder.input].shape
+    inputs = []
+    for window in windows:
+        builder.last = builder.input
+        inputs.append(builder.pool("MAX_POOL_2D", window, padding="VALID").last)
+    options = NONE if kind in ("ADD", "MUL") else {}
+    return builder.apply(kind, inputs or (builder.input,), shape, options, like=builder.input)
+
+
 @pytest.mark.parametrize(
-    ("kind", "shapes", "reason"),
+    ("kind", "windows", "reason"),
     [
-        ("ADD", [(1, 4, 4, 8), (1, 1, 1, 8)], r"the shapes \[1, 4, 4, 8\] and \[1, 1, 1, 8\] differ"),
-        ("MINIMUM", [(1, 4, 4, 8), (1, 4, 4, 8)], "the accumulators keep the greater value, not the lesser"),
-        ("TANH", [(1, 4, 4, 8)], "the machine does not compute this operator"),
+        ("ADD", [(4, 1), (1, 4)], r"the shapes \[1, 1, 4, 8\] and \[1, 4, 1, 8\] are both broadcast"),
+        ("TANH", [], "the machine does not compute this operator"),
     ],
 )
-def test_what_stays_with_the_host_has_a_reason(kind: str, shapes: list[tuple[int, ...]], reason: str) -> None:
-    builder = Builder(shapes[0])
-    inputs = [builder.input]
-    if kind == "ADD":
-        inputs.append(builder.pool("MAX_POOL_2D", (4, 4), padding="VALID").last)
-    elif kind == "MINIMUM":
-        inputs.append(builder.pool("MAX_POOL_2D", (2, 2)).last)
-    builder.apply(kind, inputs, shapes[0], NONE if kind == "ADD" else {}, like=builder.input)
+def test_what_stays_with_the_host_has_a_reason(kind: str, windows: list[tuple[int, int]], reason: str) -> None:
+    builder = apply_to_windows(Builder((1, 4, 4, 8)), kind, *windows)
     (found,) = host_kinds(compile(builder.graph(), Config.named("8x8"))).values()
     assert re.fullmatch(reason, found)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((1, 1, 4, 1), r"the shapes \[1, 4, 4, 8\] and \[1, 1, 4, 1\] differ in dimensions that are not neighbours"),
+        ((1, 80, 80, 1), r"the shapes \[1, 80, 80, 8\] and \[1, 80, 80, 1\] make 6400 images, more than 64"),
+    ],
+)
+def test_a_broadcast_that_takes_too_many_copies_stays_with_the_host(shape: tuple[int, ...], reason: str) -> None:
+    builder = Builder((1, shape[2], shape[2], 8))
+    builder.pool("MAX_POOL_2D", (shape[2] - shape[1] + 1, 1), padding="VALID").convolution(1, (1, 1))
+    builder.apply("MUL", (builder.input, builder.last), builder.tensors[builder.input].shape, NONE)
+    (found,) = host_kinds(compile(builder.graph(), Config.named("8x8"))).values()
+    assert re.fullmatch(reason, found)
+
+
+def test_what_is_written_out_but_does_not_fit_stays_with_the_host() -> None:
+    builder = apply_to_windows(Builder((1, 60, 60, 40)), "MUL", (1, 1), (60, 60))
+    reason = host_kinds(compile(builder.graph(), Config.named("8x8")))["MUL"]
+    assert "beside 144000 that it passes on to itself; the scratchpad has 40960" in reason
+
+
+def test_a_vector_of_channels_meets_every_pixel_without_copies_where_it_is_added() -> None:
+    """Three vectors for every 8 outputs, as for two images; MUL takes five, and one to write the vector out."""
+    cycles = {}
+    for kind in ("ADD", "MUL"):
+        for window in ((16, 16), (1, 1)):
+            builder = apply_to_windows(Builder((1, 16, 16, 8)), kind, (1, 1), window)
+            program = compile(builder.graph(), Config.named("8x8"))
+            (step,) = program.steps
+            assert isinstance(step, MachineStep)
+            last = [c for c, o in zip(step.commands, step.command_layers, strict=True) if o == step.operators[-1]]
+            cycles[kind, window] = sum(c.pixels for c in last if isinstance(c, Execute))
+    assert cycles == {
+        ("ADD", (16, 16)): 3 * 256,
+        ("ADD", (1, 1)): 3 * 256,
+        ("MUL", (16, 16)): 6 * 256,
+        ("MUL", (1, 1)): 5 * 256,
+    }
 
 
 @pytest.mark.parametrize("count", [*range(1, 66), 125, 255, 256, 400, 900])
