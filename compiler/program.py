@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..golden.graph import Graph, Tensor
 from ..golden.kernels import SUMS_OF_PRODUCTS
 from ..golden.numerics import Profile
-from ..hw.commands import Command, Opcode, encode
+from ..hw.commands import Command, Load, Memory, Opcode, encode
 from ..hw.config import KIB, Config
 
 
@@ -277,6 +277,23 @@ class Program:
     def saved_bytes(self) -> int:
         """By how many bytes that makes all loads and stores shorter."""
         return sum(step.saved_bytes for step in self.steps if isinstance(step, MachineStep))
+
+    @cached_property
+    def staged(self) -> Mapping[int, int]:
+        """By operator, the bytes of its weights that are loaded ahead of time, into the scratchpad."""
+        found: dict[int, int] = {}
+        for step in self.steps:
+            if isinstance(step, MachineStep):
+                for command, operator in zip(step.commands, step.command_layers, strict=True):
+                    if self.stages(command):
+                        found[operator] = found.get(operator, 0) + command.length
+        return found
+
+    def stages(self, command: Command) -> TypeGuard[Load]:
+        """Whether a command loads weights into the scratchpad."""
+        if not isinstance(command, Load) or command.memory != Memory.SCRATCHPAD:
+            return False
+        return 0 <= command.dram_address - self.memory.weights.offset < self.memory.weights.size
 
     @property
     def allocation(self) -> Allocation:

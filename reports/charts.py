@@ -403,11 +403,17 @@ def memory(study: Study) -> Figure | None:
         return None
     figure, axes = _new(height=3.1)
     whole = [o for o in study.occupants if o.tensor is not None]
-    strips = [o for o in study.occupants if o.tensor is None]
+    strips = [o for o in study.occupants if o.tensor is None and not o.weights]
+    weights = [o for o in study.occupants if o.weights]
+    kinds = (
+        (whole, Palette.BLUE, "whole tensors"),
+        (strips, Palette.AMBER, "strips"),
+        (weights, Palette.VIOLET, "weights"),
+    )
     longest = study.profile.cycles
     highest = max(o.address + o.size for o in study.occupants)
     room = min(study.program.config.scratchpad_bytes, 1 << (highest - 1).bit_length())
-    for occupants, color, label in ((whole, Palette.BLUE, "whole tensors"), (strips, Palette.AMBER, "strips")):
+    for occupants, color, label in kinds:
         for number, o in enumerate(occupants):
             box = Rectangle(
                 (o.start, o.address),

@@ -17,13 +17,15 @@ class Occupant:
     Parameters
     ----------
     tensor
-        The tensor that lies there whole; None where strips of tensors pass through.
+        The tensor that lies there whole; None where strips of tensors pass through, or weights wait for their use.
     operator
         The operator that makes it, or for which it is loaded.
     address, size
         Where, in bytes.
     start, end
         From which cycle of the inference to which.
+    weights
+        Whether these are weights, loaded ahead of time.
     """
 
     tensor: int | None
@@ -32,6 +34,7 @@ class Occupant:
     size: int
     start: int
     end: int
+    weights: bool = False
 
 
 def occupancy(profile: CycleProfile) -> list[Occupant]:
@@ -69,6 +72,9 @@ def _of_step(step: ModelledStep, program: Program, base: int) -> Iterator[Occupa
     yield from residents
     for operator in step.step.operators:
         own = [i for i, layer in enumerate(step.step.command_layers) if layer == operator]
+        staged = {i: command for i in own if program.stages(command := step.step.commands[i])}
+        yield from (_staged(step, i, load, own[-1], base) for i, load in staged.items())
+        own = [i for i in own if i not in staged]
         strips = []
         for i in own:
             command = step.step.commands[i]
@@ -81,6 +87,12 @@ def _of_step(step: ModelledStep, program: Program, base: int) -> Iterator[Occupa
             times = [step.timeline.commands[i] for i in own]
             start, until = min(t.start for t in times), max(t.end for t in times)
             yield Occupant(None, operator, first, last - first, base + start, base + until)
+
+
+def _staged(step: ModelledStep, index: int, load: Load, last: int, base: int) -> Occupant:
+    """Weights, from their load, the command `index`, to the `last` command of their operator."""
+    start, end = (base + time for time in (step.timeline.commands[index].start, step.timeline.commands[last].end))
+    return Occupant(None, step.step.command_layers[index], load.address, load.length, start, end, weights=True)
 
 
 def _strips(found: Sequence[Occupant]) -> Occupant:

@@ -160,12 +160,13 @@ def _roofline(study: Study) -> str:
 
 def _memory(study: Study) -> str:
     room = study.program.config.scratchpad_bytes
-    strips = len({o.operator for o in study.occupants if o.tensor is None})
+    strips = len({o.operator for o in study.occupants if o.tensor is None and not o.weights})
     text = (
         f"What lies where in the scratchpad and when, numbered by the layer that makes it: at most "
         f"{study.peak_bytes / KIB:,.0f} of {room / KIB:,.0f} KiB are taken"
     )
-    return f"{text}, and {strips} layers pass through in strips." if strips else f"{text}, and every tensor is whole."
+    text += f", and {strips} layers pass through in strips" if strips else ", and every tensor is whole"
+    return f"{text}; weights lie there where they were loaded ahead of time." if study.program.staged else f"{text}."
 
 
 def _traffic(study: Study) -> str:

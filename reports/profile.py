@@ -92,4 +92,8 @@ def _totals(profile: CycleProfile) -> Text:
         text.append(
             f"\nfused in strips: operators {chains}; that saves {program.saved_bytes:,} bytes of loads and stores"
         )
+    for operator, size in program.staged.items():
+        text.append(
+            f"\nloaded ahead of time: {size:,} bytes of the weights of operator {program.graph.first + operator}"
+        )
     return text

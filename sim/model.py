@@ -181,6 +181,10 @@ class CycleProfile:
             },
             "fusions": [[self.program.graph.first + o for o in f.operators] for f in self.program.fusions],
             "fusion_saved_bytes": self.program.saved_bytes,
+            "staged": [
+                {"index": self.program.graph.first + operator, "bytes": size}
+                for operator, size in self.program.staged.items()
+            ],
             "layers": [asdict(layer) for layer in self.layers],
         }
 

@@ -11,6 +11,7 @@ from eightfold.reports.occupancy import Occupant, occupancy, peak
 from eightfold.sim.model import profile
 
 from ..compiler.networks import Builder
+from ..compiler.test_staging import SMALL, classifier
 from .test_reports import MODELS
 
 DEFAULT = Config.named("16x16")
@@ -46,6 +47,16 @@ def test_what_fused_layers_pass_on_is_a_strip() -> None:
     found = occupancy(cost)
     assert passed_on.isdisjoint(o.tensor for o in found)
     assert len(found) == len({(o.tensor, o.operator, o.address) for o in found})
+
+
+def test_weights_lie_there_from_their_load_to_their_use() -> None:
+    cost = profile(compile(classifier().graph(), SMALL))
+    staged = [o for o in occupancy(cost) if o.weights]
+    (operator,) = {o.operator for o in staged}
+    assert sum(o.size for o in staged) == cost.program.staged[operator] > 0
+    assert all(o.tensor is None and o.end > cost.cycles // 2 for o in staged)
+    assert peak(occupancy(cost)) <= SMALL.scratchpad_bytes
+    assert cost.to_json()["staged"] == [{"index": operator, "bytes": cost.program.staged[operator]}]
 
 
 def test_an_alias_is_its_root() -> None:
