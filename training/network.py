@@ -51,17 +51,25 @@ class NetworkBuilder:
         self._last = self._tensors[tensor.index]
 
     def convolution(
-        self, weights: Floats, bias: Floats, *, stride: Pair = 1, padding: str = "SAME", activation: str = "RELU"
+        self,
+        weights: Floats,
+        bias: Floats,
+        *,
+        stride: Pair = 1,
+        padding: str = "SAME",
+        dilation: Pair = 1,
+        activation: str = "RELU",
     ) -> None:
         """Adds CONV_2D.
 
         Parameters
         ----------
         weights
-            `(output channels, height, width, input channels)`, as TensorFlow Lite lays them.
+            `(output channels, height, width, input channels)`, as TensorFlow Lite lays them; fewer input channels than
+            the image has are those of one group.
         bias
             `(output channels,)`.
-        stride
+        stride, dilation
             Of rows and columns; one number stands for both.
         padding
             "SAME" or "VALID".
@@ -71,14 +79,25 @@ class NetworkBuilder:
         ValueError
             The weights do not fit the input's channels, or an image smaller than the kernel is not padded.
         """
-        if weights.shape[3] != self._last.shape[3]:
-            raise ValueError(f"weights have shape {weights.shape}, expected {self._last.shape[3]} input channels")
-        shape = (1, *self._extent(weights.shape[1:3], stride, padding), weights.shape[0])
-        options = {"fused_activation_function": activation, **_window(stride, padding), **_UNDILATED}
+        groups, rest = divmod(self._last.shape[3], weights.shape[3])
+        if rest or not groups or weights.shape[0] % groups:
+            raise ValueError(
+                f"weights have shape {weights.shape}, expected {self._last.shape[3]} input channels, or as many groups "
+                "of them as divide the output channels"
+            )
+        shape = (1, *self._extent(weights.shape[1:3], stride, padding, dilation), weights.shape[0])
+        options = {"fused_activation_function": activation, **_window(stride, padding), **_dilated(dilation)}
         self._layer("CONV_2D", shape, options, {"weights": weights, "bias": bias})
 
     def depthwise(
-        self, weights: Floats, bias: Floats, *, stride: Pair = 1, padding: str = "SAME", activation: str = "RELU"
+        self,
+        weights: Floats,
+        bias: Floats,
+        *,
+        stride: Pair = 1,
+        padding: str = "SAME",
+        dilation: Pair = 1,
+        activation: str = "RELU",
     ) -> None:
         """Adds DEPTHWISE_CONV_2D; weights are `(1, height, width, channels)`, the rest as for `convolution`.
 
@@ -89,12 +108,12 @@ class NetworkBuilder:
             raise ValueError(
                 f"weights have shape {weights.shape}, expected a multiple of {self._last.shape[3]} channels"
             )
-        shape = (1, *self._extent(weights.shape[1:3], stride, padding), weights.shape[3])
+        shape = (1, *self._extent(weights.shape[1:3], stride, padding, dilation), weights.shape[3])
         options = {
             "fused_activation_function": activation,
             "depth_multiplier": multiplier,
             **_window(stride, padding),
-            **_UNDILATED,
+            **_dilated(dilation),
         }
         self._layer("DEPTHWISE_CONV_2D", shape, options, {"weights": weights, "bias": bias})
 
@@ -164,9 +183,10 @@ class NetworkBuilder:
         main = Subgraph("main", tuple(self._tensors), tuple(self._operators), (0,), (self._last.index,))
         return Graph(self._name, (main,))
 
-    def _extent(self, kernel: Sequence[int], stride: Pair, padding: str) -> tuple[int, int]:
+    def _extent(self, kernel: Sequence[int], stride: Pair, padding: str, dilation: Pair = 1) -> tuple[int, int]:
         """Rows and columns that a window leaves."""
         size = self._last.shape[1:3]
+        kernel = [(k - 1) * d + 1 for k, d in zip(kernel, _pair(dilation), strict=True)]
         axes = zip(size, kernel, _pair(stride), strict=True)
         rows, columns = (-(-n // s) if padding == "SAME" else (n - k) // s + 1 for n, k, s in axes)
         if min(rows, columns) < 1:
@@ -204,11 +224,13 @@ class NetworkBuilder:
         return tensor
 
 
-_UNDILATED = {"dilation_w_factor": 1, "dilation_h_factor": 1}
-
-
 def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
+
+
+def _dilated(dilation: Pair) -> dict[str, int]:
+    rows, columns = _pair(dilation)
+    return {"dilation_w_factor": columns, "dilation_h_factor": rows}
 
 
 def _window(stride: Pair, padding: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from operator import iadd
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,52 @@ class Branches(nn.Module):
         return self.last(x).mean((2, 3))
 
 
-MODULES = pytest.mark.parametrize("kind", [Chain, Branches])
+class Residual(nn.Module):
+    """As torchvision writes them: modules that work in place, one of them used twice, and a sum in place."""
+
+    input_shape = (3, 9, 9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+        )
+        self.relu = nn.ReLU(inplace=True)
+        self.first = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8, affine=False))
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
+        self.classify = nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x)
+        identity = x
+        x = self.second(self.relu(self.first(x)))
+        x += identity
+        x = functional.adaptive_avg_pool2d(self.relu(x), 1)
+        return self.classify(x.squeeze(-1).squeeze(-1))
+
+
+class Windows(nn.Module):
+    """Convolutions with groups, dilation and padding of one side; pools over padding that counts and over all."""
+
+    input_shape = (4, 9, 7)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(4, 8, 3, groups=2, padding=1)
+        self.dilated = nn.Conv2d(8, 8, 3, dilation=2, padding="same")
+        self.multiplied = nn.Conv2d(8, 16, 3, groups=8, dilation=(2, 1), bias=False)
+        self.even = nn.Conv2d(16, 6, (2, 4), padding=(0, 1))
+        self.pool = nn.AvgPool2d(3, 2, padding=1)
+        self.last = nn.AdaptiveMaxPool2d(1)
+
+    def forward(self, x: Any) -> Any:
+        x = functional.relu(self.grouped(x)).clamp(0, 6)
+        x = torch.clamp(self.dilated(x), min=0)
+        x = functional.hardtanh(self.multiplied(functional.pad(x, (0, 1, 2, 0))), 0, 6)
+        return self.last(self.pool(self.even(x).relu_())).flatten(1)
+
+
+MODULES = pytest.mark.parametrize("kind", [Chain, Branches, Residual, Windows])
 
 
 def shaken(model: Any, seed: int = 0) -> Any:
@@ -108,7 +154,8 @@ def shaken(model: Any, seed: int = 0) -> Any:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / max(1, parameter[0].numel()) ** 0.5)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 2.0, generator=generator)
+                if module.affine:
+                    module.weight.uniform_(0.5, 2.0, generator=generator)
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
                 module.running_mean.normal_(generator=generator)
     return model
@@ -275,7 +322,7 @@ def test_the_training_graph_in_evaluation_mode_is_near_the_eval_graph(scheme: Sc
     assert float((difference > scale / 2).float().mean()) < 0.02
 
 
-@pytest.mark.parametrize("kind", [Chain, Branches])
+@MODULES
 def test_the_machine_computes_the_same(kind: Callable[[], Any]) -> None:
     network = convert(eval_graph(trained(shaken(kind()))))
     program = compile(network, Config.named("4x4"))
@@ -390,6 +437,17 @@ class Sine(nn.Module):
         return torch.sin(x)
 
 
+class Function(nn.Module):
+    """Any function."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
 class Twice(nn.Module):
     """Weights that are used twice."""
 
@@ -414,20 +472,32 @@ class Deciding(nn.Module):
         (nn.GELU(), r"Weird: blocks\.1: GELU cannot be quantized"),
         (Sine(), r"Weird: blocks\.1\.sin: sin cannot be quantized"),
         (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2)), r"blocks\.1\.1: batch norm must follow a convolution"),
-        (nn.Conv2d(2, 2, 3, dilation=2), r"blocks\.1: a dilation of \(2, 2\)"),
         (nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), r"blocks\.1: padding_mode 'reflect'"),
-        (nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, groups=2)), r"blocks\.1\.1: 2 groups of channels"),
         (nn.MaxPool2d(3, 2, padding=1), r"blocks\.1: the pool's padding \[1, 1, 1, 1\]"),
-        (nn.AvgPool2d(3, 1, padding=1), r"blocks\.1: the pool counts the zeros"),
+        (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), r"blocks\.1: the pool's padding \[1, 1, 1, 1\]"),
+        (nn.ConvTranspose2d(2, 2, 2), r"blocks\.1: ConvTranspose2d cannot be quantized"),
+        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.GroupNorm(1, 2)), r"blocks\.1\.1: GroupNorm cannot be quantized"),
+        (nn.LayerNorm(6), r"blocks\.1: LayerNorm cannot be quantized"),
+        (nn.BatchNorm2d(2, track_running_stats=False), r"blocks\.1: batch norm without running statistics"),
         (nn.AdaptiveAvgPool2d(2), r"blocks\.1: an adaptive pool to \[2, 2\]"),
         (nn.ConstantPad2d(1, 2.0), r"blocks\.1: padding with 2\.0"),
         (nn.Flatten(), "the output is a flattened image"),
         (nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(72, 3)), r"blocks\.1\.1: reads a flattened image"),
         (nn.Linear(6, 3), r"blocks\.1: a linear layer on the shape \[2, 6, 6\]"),
-        (nn.Hardtanh(-2, 2), r"blocks\.1: Hardtanh from -2(\.0)? to 2"),
+        (nn.Hardtanh(-2, 2), r"blocks\.1: bounds of -2(\.0)? and 2"),
         (nn.Conv2d(3, 2, 1), r"Weird: fails on an input of the shape \[1, 2, 6, 6\]"),
         (Twice(), r"blocks\.1\.once: its weights are used twice"),
         (Deciding(), "Weird: cannot be traced"),
+        (Function(lambda x: torch.clamp(x, -1, 1)), r"blocks\.1\.clamp: bounds of -1 and 1 cannot be quantized"),
+        (Function(lambda x: torch.cat(x.chunk(2, 1), 1)), r"blocks\.1\.cat: concatenates what chunk gives"),
+        (Function(lambda x: x + 1.0), r"blocks\.1\.add: operand 1 is 1\.0"),
+        (
+            Function(lambda x: functional.relu_(x) + x),
+            r"blocks\.1\.relu_: overwrites in place what blocks\.1\.add reads",
+        ),
+        (Function(lambda x: functional.relu(x, inplace=True) + x), r"blocks\.1\.relu: overwrites in place"),
+        (Function(lambda x: nn.ReLU()(x)), "Weird: cannot be traced: module is not installed as a submodule"),
+        (Function(lambda x: iadd(x, x) + x), "Weird: computes something else when traced"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
@@ -509,3 +579,8 @@ def test_the_layers_of_a_module() -> None:
         "RESHAPE",
     ]
     assert [layer.activation for layer in layers[1:4]] == ["RELU", "RELU", "RELU6"]
+
+
+def test_parameters_of_half_precision_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"its parameters are torch\.float16; expected torch\.float32"):
+        training_graph(Branches().half())

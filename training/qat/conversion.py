@@ -116,6 +116,7 @@ def _add(builder: NetworkBuilder, layer: Layer, others: list[Tensor]) -> None:
                 bias,
                 stride=window.stride,
                 padding=window.padding or "VALID",
+                dilation=window.dilation,
                 activation=layer.activation,
             )
         case "FULLY_CONNECTED":

@@ -84,9 +84,9 @@ def convolve(
     """A convolution with any pixels of zeros around the image."""
     top, bottom, left, right = window.pads
     if (top, left) == (bottom, right):
-        return nn.functional.conv2d(x, weights, bias, window.stride, (top, left), groups=groups)
+        return nn.functional.conv2d(x, weights, bias, window.stride, (top, left), window.dilation, groups)
     x = nn.functional.pad(x, (left, right, top, bottom))
-    return nn.functional.conv2d(x, weights, bias, window.stride, groups=groups)
+    return nn.functional.conv2d(x, weights, bias, window.stride, 0, window.dilation, groups)
 
 
 class TrainingGraph(nn.Module):

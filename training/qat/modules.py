@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from ...golden.graph import Graph, ModelError, Operator, Tensor
 from .graphs import convolve, slide
 from .ranges import BOUNDS
-from .tracing import WEIGHTED, Layer, Pads, Window, same_padding
+from .tracing import WEIGHTED, Layer, Window, same_padding
 
 _KINDS = (
     *WEIGHTED,
@@ -169,7 +170,7 @@ class _Sums:
         largest = int(np.abs(integers).reshape(len(integers), -1).sum(axis=1).max()) * 255
         self.dtype = torch.float32 if largest < 2**24 else torch.float64
         self.weights = torch.from_numpy(np.ascontiguousarray(integers)).to(self.dtype)
-        self.groups = network.tensors[operator.inputs[0]].shape[3] if operator.kind == "DEPTHWISE_CONV_2D" else 1
+        self.groups = image.shape[3] // self.weights.shape[1] if self.weights.ndim == 4 else 1
         bias = (
             network.tensors[operator.inputs[2]].data if len(operator.inputs) > 2 and operator.inputs[2] >= 0 else None
         )
@@ -275,16 +276,16 @@ def _window(operator: Operator, graph: Graph) -> Window | None:
         return None
     if operator.kind in WEIGHTED:
         rows, columns = graph.tensors[operator.inputs[1]].shape[1:3]
-        if (options.get("dilation_h_factor", 1), options.get("dilation_w_factor", 1)) != (1, 1):
-            raise ModelError(f"{graph.name}: operator {operator.index} ({operator.kind}): dilation is not supported")
     else:
         rows, columns = options["filter_height"], options["filter_width"]
     stride = options["stride_h"], options["stride_w"]
-    pads: Pads = (0, 0, 0, 0)
-    if options["padding"] == "SAME":
-        _, height, width, _ = graph.tensors[operator.inputs[0]].shape
-        pads = (*same_padding(height, rows, stride[0]), *same_padding(width, columns, stride[1]))
-    return Window((rows, columns), stride, pads, options["padding"])
+    dilation = options.get("dilation_h_factor", 1), options.get("dilation_w_factor", 1)
+    window = Window((rows, columns), stride, padding=options["padding"], dilation=dilation)
+    if window.padding == "VALID":
+        return window
+    _, height, width, _ = graph.tensors[operator.inputs[0]].shape
+    rows, columns = window.extent
+    return replace(window, pads=(*same_padding(height, rows, stride[0]), *same_padding(width, columns, stride[1])))
 
 
 def _module(operator: Operator, graph: Graph, batch_norm: bool) -> nn.Module:
@@ -328,7 +329,8 @@ def _convolution(operator: Operator, graph: Graph, layer: Layer, batch_norm: boo
         window.kernel,
         window.stride,
         (top, left) if even else 0,
-        groups=groups,
+        window.dilation,
+        groups,
         bias=not batch_norm,
     )
     modules: list[nn.Module] = [] if even else [nn.ZeroPad2d((left, right, top, bottom))]

@@ -32,12 +32,20 @@ class Window:
     """A window that slides over an image: rows and columns of it, of its stride, and the pixels around the image.
 
     `padding` is what TensorFlow Lite calls these pixels: "SAME", "VALID", or None where it has no name for them.
+    `dilation` is the distance between the pixels that it reads.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     pads: Pads = (0, 0, 0, 0)
     padding: str | None = "VALID"
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns from the first pixel that it reads to the last."""
+        rows, columns = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return rows, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,18 +113,37 @@ def trace(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> tuple
     if len(traced.graph.find_nodes(op="placeholder")) != 1:
         raise ModelError(f"{name}: expected one input")
     parameter = next(iter(model.parameters()), torch.empty(0))
+    if parameter.dtype not in (torch.float32, torch.float64):
+        raise ModelError(f"{name}: its parameters are {parameter.dtype}; expected torch.float32 (`model.float()`)")
     # In evaluation mode, or the statistics of batch norm would take this sample in.
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad():
             ShapeProp(traced).propagate(torch.zeros(1, *shape, dtype=parameter.dtype))
+            faithful = _agree(model, traced, torch.Size((1, *shape)), parameter.dtype)
     except RuntimeError as error:
         raise ModelError(f"{name}: fails on an input of the shape {[1, *shape]}: {error}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode
+    if not faithful:
+        raise ModelError(
+            f"{name}: computes something else when traced: where `y = x; x += z` changes y too, tracing sees a new x"
+        )
     return _Reader(name, traced).read()
+
+
+def _agree(model: nn.Module, traced: nn.Module, shape: torch.Size, dtype: torch.dtype) -> bool:
+    """Whether a module and what tracing made of it compute the same for one input."""
+    outputs = []
+    with torch.random.fork_rng(devices=[]):
+        for module in (model, traced):
+            torch.manual_seed(0)  # Dropout that is on in evaluation mode too drops the same
+            outputs.append(module(torch.rand(shape, dtype=dtype)))
+    if not all(isinstance(output, torch.Tensor) for output in outputs):
+        return True  # refused by whoever reads the layers
+    return torch.allclose(*outputs, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 class _Tracer(fx.Tracer):
@@ -137,6 +164,7 @@ class _Reader:
         self.alone: dict[fx.Node, bool] = {}  # whether nothing else reads what the node gives
         self.flat: dict[int, tuple[int, ...]] = {}  # layers that flattened an image of more than one pixel
         self.used: set[int] = set()  # modules with weights that were met
+        self.order = {node: number for number, node in enumerate(traced.graph.nodes)}
 
     def read(self) -> tuple[Layer, ...]:
         result = None
@@ -161,6 +189,8 @@ class _Reader:
         if "tensor_meta" not in node.meta or not hasattr(node.meta["tensor_meta"], "shape"):
             return  # sizes and the like; whoever reads them shows in its own shape
         handler, arguments = self.handler(node)
+        if self.in_place(node):
+            self.check_read_before(node)
         handler(self, node, *arguments)
 
     def handler(self, node: fx.Node) -> tuple[Callable[..., None], tuple[Any, ...]]:
@@ -174,6 +204,21 @@ class _Reader:
         if node.target not in table:
             raise self.fail(node, f"{getattr(node.target, '__name__', node.target)} cannot be quantized")
         return table[node.target], ()
+
+    def in_place(self, node: fx.Node) -> bool:
+        """Whether a node overwrites its first operand."""
+        if node.op == "call_module":
+            return bool(getattr(self.traced.get_submodule(node.target), "inplace", False))
+        name = str(getattr(node.target, "__name__", node.target))
+        return name.endswith("_") or node.target is operator.iadd or bool(_argument(node, len(node.args), "inplace", 0))
+
+    def check_read_before(self, node: fx.Node) -> None:
+        """Refuses a node that overwrites what later nodes read: they would read another value than here."""
+        number = self.where[self.source(node)]
+        for alias in (other for other, layer in self.where.items() if layer == number):
+            for reader in alias.users:
+                if self.order[node] < self.order[reader]:
+                    raise self.fail(node, f"overwrites in place what {self.place(reader)} reads; expected a new tensor")
 
     def fail(self, node: fx.Node, message: str) -> ModelError:
         return ModelError(f"{self.name}: {self.place(node)}: {message}")
@@ -203,6 +248,11 @@ class _Reader:
         inputs = tuple(self.where[s] for s in sources)
         self.layers.append(Layer(self.place(node), kind, inputs, self.shape(node), **fields))
 
+    def extra(self, layer: Layer) -> int:
+        """The number of a layer that stands for part of a node."""
+        self.layers.append(layer)
+        return len(self.layers) - 1
+
     def same(self, node: fx.Node, *_: Any) -> None:
         """A node that gives what it was given."""
         source = self.source(node)
@@ -223,21 +273,16 @@ class _Reader:
 
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> None:
         self.weighted(node, module)
-        if module.dilation != (1, 1):
-            raise self.fail(node, f"a dilation of {module.dilation} cannot be quantized")
         if module.padding_mode != "zeros":
             raise self.fail(node, f"padding_mode {module.padding_mode!r} cannot be quantized; expected 'zeros'")
-        kind = "CONV_2D"
-        if module.groups > 1:
-            if module.groups != module.in_channels:
-                raise self.fail(node, f"{module.groups} groups of channels cannot be quantized; expected 1 or all")
-            kind = "DEPTHWISE_CONV_2D"
-        if isinstance(module.padding, str):
-            pads = _centered(module.kernel_size) if module.padding == "same" else (0, 0, 0, 0)
-        else:
+        depthwise = module.groups == module.in_channels > 1
+        kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        window = Window(module.kernel_size, module.stride, padding=None, dilation=module.dilation)
+        if not isinstance(module.padding, str):
             rows, columns = module.padding
-            pads = (rows, rows, columns, columns)
-        window = Window(module.kernel_size, module.stride, pads, None)
+            window = replace(window, pads=(rows, rows, columns, columns))
+        elif module.padding == "same":
+            window = replace(window, pads=_centered(window.extent))
         self.add(node, kind, self.source(node), module=module, window=window)
 
     def linear(self, node: fx.Node, module: nn.Linear) -> None:
@@ -266,9 +311,22 @@ class _Reader:
         self.activation(node, "RELU6")
 
     def hardtanh(self, node: fx.Node, module: nn.Hardtanh) -> None:
-        if (module.min_val, module.max_val) != (0, 6):
-            raise self.fail(node, f"Hardtanh from {module.min_val} to {module.max_val} cannot be quantized")
-        self.activation(node, "RELU6")
+        self.bounded(node, module.min_val, module.max_val)
+
+    def function_hardtanh(self, node: fx.Node) -> None:
+        self.bounded(node, _argument(node, 1, "min_val", -1), _argument(node, 2, "max_val", 1))
+
+    def clamp(self, node: fx.Node) -> None:
+        self.bounded(node, _argument(node, 1, "min", None), _argument(node, 2, "max", None))
+
+    def bounded(self, node: fx.Node, low: Any, high: Any) -> None:
+        match low, high:
+            case 0, None:
+                self.activation(node, "RELU")
+            case 0, 6:
+                self.activation(node, "RELU6")
+            case _:
+                raise self.fail(node, f"bounds of {low} and {high} cannot be quantized; expected 0 and 6, or 0 alone")
 
     def activation(self, node: fx.Node, kind: str) -> None:
         source = self.source(node)
@@ -297,6 +355,8 @@ class _Reader:
 
     def concatenation(self, node: fx.Node) -> None:
         tensors = node.args[0]
+        if not isinstance(tensors, list | tuple):
+            raise self.fail(node, f"concatenates what {tensors} gives; expected a list of tensors")
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
         if axis not in (1, -len(self.shape(node))):
             raise self.fail(node, f"concatenates along dimension {axis}; expected 1, the channels")
@@ -333,9 +393,18 @@ class _Reader:
     def average_pool(self, node: fx.Node, module: nn.AvgPool2d) -> None:
         if module.divisor_override is not None:
             raise self.fail(node, "divisor_override cannot be quantized")
-        if module.count_include_pad and any(_pair(module.padding)):
-            raise self.fail(node, "the pool counts the zeros around the image; expected count_include_pad=False")
-        self.pool(node, "AVERAGE_POOL_2D", module.kernel_size, module.stride, module.padding)
+        if not module.count_include_pad or not any(_pair(module.padding)):
+            self.pool(node, "AVERAGE_POOL_2D", module.kernel_size, module.stride, module.padding)
+            return
+        # Zeros that count are pixels like others.
+        source = self.source(node)
+        channels, height, width = self.shape(source)
+        rows, columns = _pair(module.padding)
+        window = Window((1, 1), (1, 1), (rows, rows, columns, columns), None)
+        shape = channels, height + 2 * rows, width + 2 * columns
+        padded = self.extra(Layer(self.place(node), "PAD", (self.where[source],), shape, window=window))
+        self.pool(node, "AVERAGE_POOL_2D", module.kernel_size, module.stride, 0)
+        self.layers[-1] = replace(self.layers[-1], inputs=(padded,))
 
     def function_max_pool(self, node: fx.Node) -> None:
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
@@ -345,12 +414,18 @@ class _Reader:
         names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
         self.average_pool(node, nn.AvgPool2d(**_named(node, names)))
 
-    def global_pool(self, node: fx.Node, *arguments: Any) -> None:
+    def global_average(self, node: fx.Node, *_: Any) -> None:
+        self.global_pool(node, "AVERAGE_POOL_2D")
+
+    def global_maximum(self, node: fx.Node, *_: Any) -> None:
+        self.global_pool(node, "MAX_POOL_2D")
+
+    def global_pool(self, node: fx.Node, kind: str) -> None:
         size = self.shape(self.source(node))[1:]
         wanted = self.shape(node)[1:]
         if wanted != (1, 1):
             raise self.fail(node, f"an adaptive pool to {list(wanted)} cannot be quantized; expected [1, 1]")
-        self.pool(node, "AVERAGE_POOL_2D", size, size, 0)
+        self.pool(node, kind, size, size, 0)
 
     def mean(self, node: fx.Node) -> None:
         source = self.source(node)
@@ -364,17 +439,24 @@ class _Reader:
         pooled = replace(self.layers[-1], shape=(self.shape(source)[0], 1, 1))
         self.layers[-1] = pooled
         if len(self.shape(node)) == 1:
-            self.layers.append(Layer(pooled.place, "RESHAPE", (len(self.layers) - 1,), self.shape(node)))
-            self.where[node] += 1
+            number = self.where[node]
+            self.where[node] = self.extra(Layer(pooled.place, "RESHAPE", (number,), self.shape(node)))
 
     def pool(self, node: fx.Node, kind: str, size: Any, stride: Any, padding: Any) -> None:
         rows, columns = _pair(padding)
         window = Window(_pair(size), _pair(size if stride is None else stride), (rows, rows, columns, columns), None)
         self.add(node, kind, self.source(node), window=window)
 
+    def squeeze(self, node: fx.Node) -> None:
+        after = self.shape(node)
+        if len(after) > 1 and all(user.target in _FLATTENING for user in node.users):
+            self.same(node)  # on the way to one dimension
+        else:
+            self.flatten(node)
+
     def flatten(self, node: fx.Node, *_: Any) -> None:
         source = self.source(node)
-        before, after = self.shape(source), self.shape(node)
+        before, after = self.layers[self.where[source]].shape, self.shape(node)
         if before == after:
             self.same(node)
             return
@@ -398,7 +480,8 @@ _MODULES: Mapping[type, Callable[..., None]] = {
     nn.ConstantPad2d: _Reader.zero_pad,
     nn.MaxPool2d: _Reader.max_pool,
     nn.AvgPool2d: _Reader.average_pool,
-    nn.AdaptiveAvgPool2d: _Reader.global_pool,
+    nn.AdaptiveAvgPool2d: _Reader.global_average,
+    nn.AdaptiveMaxPool2d: _Reader.global_maximum,
     nn.Flatten: _Reader.flatten,
     nn.Dropout: _Reader.same,
     nn.Dropout2d: _Reader.same,
@@ -408,7 +491,10 @@ _MODULES: Mapping[type, Callable[..., None]] = {
 _FUNCTIONS: Mapping[Any, Callable[..., None]] = {
     nn.functional.relu: _Reader.relu,
     torch.relu: _Reader.relu,
+    torch.relu_: _Reader.relu,  # nn.functional's too
     nn.functional.relu6: _Reader.relu6,
+    nn.functional.hardtanh: _Reader.function_hardtanh,
+    torch.clamp: _Reader.clamp,
     nn.functional.softmax: _Reader.softmax,
     torch.softmax: _Reader.softmax,
     operator.add: _Reader.addition,
@@ -418,8 +504,10 @@ _FUNCTIONS: Mapping[Any, Callable[..., None]] = {
     nn.functional.pad: _Reader.function_pad,
     nn.functional.max_pool2d: _Reader.function_max_pool,
     nn.functional.avg_pool2d: _Reader.function_average_pool,
-    nn.functional.adaptive_avg_pool2d: _Reader.global_pool,
+    nn.functional.adaptive_avg_pool2d: _Reader.global_average,
+    nn.functional.adaptive_max_pool2d: _Reader.global_maximum,
     torch.mean: _Reader.mean,
+    torch.squeeze: _Reader.squeeze,
     torch.flatten: _Reader.flatten,
     torch.reshape: _Reader.flatten,
     nn.functional.dropout: _Reader.same,
@@ -431,12 +519,18 @@ _METHODS: Mapping[Any, Callable[..., None]] = {
     "softmax": _Reader.softmax,
     "add": _Reader.addition,
     "add_": _Reader.addition,
+    "clamp": _Reader.clamp,
+    "clamp_": _Reader.clamp,
     "mean": _Reader.mean,
+    "squeeze": _Reader.squeeze,
     "flatten": _Reader.flatten,
     "reshape": _Reader.flatten,
     "view": _Reader.flatten,
     "contiguous": _Reader.same,
 }
+
+
+_FLATTENING = ("squeeze", "flatten", "reshape", "view", torch.squeeze, torch.flatten, torch.reshape)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -496,7 +590,7 @@ def _with_padding(layers: list[Layer]) -> tuple[Layer, ...]:
 
 def _padding(layer: Layer, window: Window, source: Layer) -> str | None:
     size = source.shape[1:]
-    same = tuple(p for n, k, s in zip(size, window.kernel, window.stride, strict=True) for p in same_padding(n, k, s))
+    same = tuple(p for n, k, s in zip(size, window.extent, window.stride, strict=True) for p in same_padding(n, k, s))
     if layer.kind in WEIGHTED:
         return "SAME" if window.pads == same else None if any(window.pads) else "VALID"
     whole = tuple((n - k) // s + 1 for n, k, s in zip(size, window.kernel, window.stride, strict=True))
