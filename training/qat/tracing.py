@@ -143,7 +143,7 @@ def _agree(model: nn.Module, traced: nn.Module, shape: torch.Size, dtype: torch.
             outputs.append(module(torch.rand(shape, dtype=dtype)))
     if not all(isinstance(output, torch.Tensor) for output in outputs):
         return True  # refused by whoever reads the layers
-    return torch.allclose(*outputs, rtol=1e-3, atol=1e-5, equal_nan=True)
+    return bool(torch.allclose(*outputs, rtol=1e-3, atol=1e-5, equal_nan=True))
 
 
 class _Tracer(fx.Tracer):
