@@ -406,6 +406,8 @@ def report(
 
     if not 0 < clock < math.inf:
         raise UsageError(f"--clock is {clock:g}; megahertz above 0 were expected")
+    if backend == "golden":
+        raise UsageError("--backend is 'golden', with which others are compared; fast, icarus or model was expected")
     table = EnergyTable.from_toml(energy) if energy.endswith(".toml") else EnergyTable.named(energy)
     check_folder(out)
     with ExitStack() as stack:
@@ -704,6 +706,7 @@ def quantize(
 def dequantize(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FLOAT.tflite", help="The result.", show_default=False)],
+    json_file: JsonOption = None,
 ) -> None:
     """Write the float network that an integer network stands for, to quantize it in another way."""
     from .golden.reader import read
@@ -713,7 +716,11 @@ def dequantize(
     graph = in_float(read(model))
     with replacing(out) as part:
         part.write_bytes(write(graph))
-    _say(f"{out}: {graph!r}")
+    if json_file is not None:
+        made = {"format": "eightfold-dequantize/1", "model": graph.name, "operators": len(graph.operators)}
+        _deliver(made | {"file": str(out), "file_bytes": out.stat().st_size}, json_file, "")
+    else:
+        _say(f"{out}: {graph!r}")
 
 
 @app.command()

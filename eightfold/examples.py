@@ -39,6 +39,16 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "eightfold export --config 8x8 --out build/8x8",
             "eightfold export model.tflite --out build/machine",
         ),
+        "synth": ("eightfold synth", "eightfold synth --config 4x4 --target ecp5 --part array --json -"),
+        "quantize": (
+            "eightfold quantize float.tflite --calibration samples.npz -o int8.tflite",
+            "eightfold quantize float.tflite --calibration samples.npz --test labelled.npz -o int8.tflite --json -",
+        ),
+        "dequantize": ("eightfold dequantize int8.tflite -o float.tflite",),
+        "schemes": (
+            "eightfold schemes float.tflite --calibration samples.npz --test labelled.npz",
+            "eightfold schemes float.tflite --calibration samples.npz --test labelled.npz --trained qat.tflite",
+        ),
         "demo": ("eightfold demo", "eightfold demo --config 8x8 --images 2"),
         "doctor": ("eightfold doctor", "eightfold doctor --json -"),
     }

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..sim.model import CycleProfile
-from .table import count, new_table, percent
+from .table import LAYER_COLUMNS, count, layer_cells, new_table, percent, total_cells
 
 
 def profile_report(profile: CycleProfile) -> RenderableType:
@@ -19,11 +19,7 @@ def _layers(profile: CycleProfile) -> Table:
     program = profile.program
     table = new_table(
         f"{program.graph.name} on {program.config.name}, memory latency {profile.latency} cycles",
-        ("#", ">"),
-        ("operator", "<"),
-        ("on", "<"),
-        ("MACs", ">"),
-        ("cycles", ">"),
+        *LAYER_COLUMNS,
         ("share", ">"),
         ("utilization", ">"),
         ("DRAM read", ">"),
@@ -32,11 +28,7 @@ def _layers(profile: CycleProfile) -> Table:
     for layer in profile.layers:
         on_array = layer.where == "array"
         table.add_row(
-            str(layer.index),
-            layer.op,
-            Text(layer.where, style="bold" if on_array else "dim"),
-            count(layer.macs),
-            count(layer.cycles if on_array else None),
+            *layer_cells(layer),
             percent(layer.cycles / profile.cycles if on_array else None),
             percent(layer.utilization),
             count(layer.dram_read_bytes if on_array else None),
@@ -44,11 +36,7 @@ def _layers(profile: CycleProfile) -> Table:
         )
     table.add_section()
     table.add_row(
-        "",
-        "total",
-        f"{sum(layer.where == 'array' for layer in profile.layers)} of {len(profile.layers)}",
-        count(sum(layer.macs for layer in profile.layers)),
-        count(profile.cycles),
+        *total_cells(profile.layers, profile.cycles),
         "",
         percent(profile.utilization),
         count(sum(layer.dram_read_bytes for layer in profile.layers)),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..sim.model import LayerCost
 from ..sim.result import LayerResult, RunResult
 
 NOT_MEASURED = "-"
+
+LAYER_COLUMNS = (("#", ">"), ("operator", "<"), ("on", "<"), ("MACs", ">"), ("cycles", ">"))
+"""Of `layer_cells`, each with its alignment."""
 
 
 def new_table(title: str, *columns: tuple[str, str]) -> Table:
@@ -37,41 +43,36 @@ def layer_table(result: RunResult) -> Table:
     """A line per layer: where it ran, what it cost, whether it agrees with the golden runtime."""
     table = new_table(
         f"{result.model} on {result.config.name}, backend {result.backend}, profile {result.profile.value}",
-        ("#", ">"),
-        ("operator", "<"),
-        ("on", "<"),
-        ("MACs", ">"),
-        ("cycles", ">"),
+        *LAYER_COLUMNS,
         ("utilization", ">"),
         ("DRAM bytes", ">"),
         ("agreement", "<"),
     )
     for layer in result.layers:
-        on_array = layer.where == "array"
-        table.add_row(
-            str(layer.index),
-            layer.op,
-            Text(layer.where, style="bold" if on_array else "dim"),
-            count(layer.macs),
-            count(layer.cycles if on_array else None),
-            percent(layer.utilization),
-            count(total(layer.dram_read_bytes, layer.dram_write_bytes) if on_array else None),
-            agreement(layer),
-        )
+        moved = total(layer.dram_read_bytes, layer.dram_write_bytes) if layer.where == "array" else None
+        table.add_row(*layer_cells(layer), percent(layer.utilization), count(moved), agreement(layer))
     table.add_section()
-    on_array_count = sum(layer.where == "array" for layer in result.layers)
     table.add_row(
-        "",
-        "total",
-        f"{on_array_count} of {len(result.layers)}",
-        count(result.macs),
-        count(result.cycles),
+        *total_cells(result.layers, result.cycles),
         percent(result.utilization),
         count(total(result.dram_read_bytes, result.dram_write_bytes)),
         {True: "exact", False: "not exact", None: "not seen"}[result.bit_exact],
         style="bold",
     )
     return table
+
+
+def layer_cells(layer: LayerResult | LayerCost) -> tuple[RenderableType, ...]:
+    """What every table of layers begins with: number, operator, where it runs, MACs, cycles."""
+    on_array = layer.where == "array"
+    where = Text(layer.where, style="bold" if on_array else "dim")
+    return str(layer.index), layer.op, where, count(layer.macs), count(layer.cycles if on_array else None)
+
+
+def total_cells(layers: Sequence[LayerResult | LayerCost], cycles: int | None) -> tuple[RenderableType, ...]:
+    """The same of all layers together."""
+    on_array = sum(layer.where == "array" for layer in layers)
+    return "", "total", f"{on_array} of {len(layers)}", count(sum(layer.macs for layer in layers)), count(cycles)
 
 
 def totals(result: RunResult) -> Text:

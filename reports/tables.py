@@ -98,13 +98,13 @@ def layers(study: Study) -> Table:
     spent = study.layer_energy
     for index, layer in enumerate(study.layers):
         on_array = layer.where == "array"
-        output = study.graph.tensors[study.graph.operators[index].outputs[0]]
+        outputs = study.graph.operators[index].outputs  # what only assigns a variable has none
         moved = study.traffic.get(index)
         rows.append(
             (
                 number(layer.index, "d"),
                 word(layer.op),
-                word("x".join(map(str, output.shape))),
+                word("x".join(map(str, study.graph.tensors[outputs[0]].shape)) if outputs else NOTHING),
                 word({"array": "array", "host": "host", "none": "nobody"}[layer.where]),
                 number(layer.macs),
                 number(layer.cycles if on_array else None),

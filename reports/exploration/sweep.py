@@ -270,7 +270,11 @@ def _result(
         if isinstance(point, Skipped):
             skipped.append(point)
             continue
-        reasons = [figures["reason"] for figures in results[point.name] if "reason" in figures]
+        reasons = [
+            figures.get("reason", f"{network.name}: no operator runs on the machine")
+            for network, figures in zip(networks, results[point.name], strict=True)
+            if not figures.get("cycles")
+        ]
         if reasons:
             skipped.append(Skipped(point.name, "; ".join(reasons)))
         else:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from eightfold import __version__, cli
-from eightfold.cli import main
+from eightfold.cli import app, main
 from eightfold.examples import EXAMPLES
 from eightfold.golden.reader import read
 from eightfold.golden.runtime import run
@@ -466,11 +466,23 @@ def test_every_command_knows_quiet_and_shows_examples(capsys: pytest.CaptureFixt
         assert "--quiet" in text
         assert "Examples:" in text
         assert all(" ".join(example.split()) in text for example in EXAMPLES[name])
-    for name in ("quantize", "dequantize", "schemes"):
-        assert "--quiet" in succeed(capsys, name, "--help")
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(EXAMPLES) == commands
 
 
-SLOW = ("icarus", "explore", "fast", "waves", "demo", "litert", "export model.tflite", "report model.tflite")
+SLOW = (
+    "synth",
+    "schemes",
+    "--test",
+    "icarus",
+    "explore",
+    "fast",
+    "waves",
+    "demo",
+    "litert",
+    "export model.tflite",
+    "report model.tflite",
+)
 
 
 @pytest.mark.parametrize("example", [e for examples in EXAMPLES.values() for e in examples])
@@ -480,6 +492,9 @@ def test_the_examples_are_understood(
     program, *arguments = shlex.split(example)
     assert program == "eightfold"
     shutil.copy(DIGITS, "model.tflite")
+    shutil.copy(DIGITS, "int8.tflite")
+    shutil.copy(MODELS / "digits_float.tflite", "float.tflite")
+    shutil.copy(MODELS / "digits_calibration.npz", "samples.npz")
     np.save("image.npy", golden_image())
     if example == "eightfold run model.tflite" or any(word in example for word in SLOW):
         # What is misspelt is found before what is missing.
@@ -510,6 +525,16 @@ def test_quiet_leaves_what_was_asked_for_and_errors(capsys: pytest.CaptureFixtur
     assert json.loads(succeed(capsys, "profile", DIGITS, "-q", "--json", "-"))["model"] == "digits"
     assert succeed(capsys, "compile", DIGITS, "-q", "--listing", "-").startswith("program")
     assert "missing.tflite" in refuse(capsys, "inspect", "missing.tflite", "-q")
+
+
+def test_a_report_does_not_compare_the_golden_runtime_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "fast, icarus or model" in refuse(capsys, "report", DIGITS, "--out", "out", "--backend", "golden")
+
+
+def test_dequantize_gives_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    value = json.loads(succeed(capsys, "dequantize", DIGITS, "-o", "float.tflite", "--json", "-"))
+    assert (value["format"], value["file"]) == ("eightfold-dequantize/1", "float.tflite")
+    assert value["file_bytes"] == Path("float.tflite").stat().st_size
 
 
 def test_compile_and_export_give_json_too(capsys: pytest.CaptureFixture[str]) -> None:

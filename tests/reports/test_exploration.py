@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eightfold.compiler import compile
+from eightfold.exploring import files_of
 from eightfold.golden.reader import read
 from eightfold.hw.config import KIB, Config
 from eightfold.reports.energy import energy
@@ -235,3 +236,12 @@ def test_the_json_is_plain(networks: list[Network], here: list[str], tmp_path: P
     found = explore(networks, SPACE, out=tmp_path, jobs=1).to_json()
     assert json.loads(json.dumps(found)) == found
     assert {row["point"] for row in found["figures"]} >= set(found["front"])
+
+
+def test_networks_of_which_nothing_runs_on_the_machine_are_told_and_drawn_nowhere(
+    here: list[str], tmp_path: Path
+) -> None:
+    content = DIGITS.with_name("digits_float.tflite").read_bytes()
+    found = explore([Network("float", content)], Space(base=BASE), out=tmp_path)
+    assert [(s.name, s.reason) for s in found.skipped] == [(here[0], "float: no operator runs on the machine")]
+    assert set(files_of(found, [])) == {"explore.json", "skipped.csv"}

@@ -24,6 +24,7 @@ from eightfold.reports.study import FORMAT, Study, study
 from eightfold.reports.tables import tables
 
 from ..compiler.networks import Builder
+from ..conftest import shared_models
 from .test_reports import MODELS
 
 DEFAULT = Config.named("16x16")
@@ -223,6 +224,24 @@ def test_a_network_that_fits_in_int8_only_says_so() -> None:
     assert "figures/saving.svg" not in found
     assert "figures/traffic.svg" in found
     assert "tables/quantization.csv" not in found
+
+
+def test_a_float_network_has_a_page_that_says_why_nothing_runs_on_the_machine() -> None:
+    found = of(read(MODELS / "digits_float.tflite"), np.load(MODELS / "digits_calibration.npz")["inputs"][:1])
+    pages = render(found)
+    text = " ".join(parsed(pages["report.html"]).text)
+    assert "No operator runs on the machine" in text
+    assert "float32" in text
+    assert found.reasons
+    assert not any(name.startswith("figures/cycles") for name in pages)
+
+
+def test_operators_without_an_output_have_a_row() -> None:
+    graph = read(shared_models() / "vad_streaming.tflite")
+    (source,) = graph.inputs
+    found = of(graph, np.zeros(source.shape, source.dtype))
+    assert any(not operator.outputs for operator in graph.operators)
+    assert len(render(found)["tables/layers.csv"].splitlines()) == 1 + len(graph.operators)
 
 
 def test_what_is_done_is_told() -> None:
