@@ -1,7 +1,6 @@
 """Control: the host's registers, and the course of a run."""
 
 import enum
-from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -12,6 +11,7 @@ from amaranth.lib.wiring import In, Out, Signature
 from . import axi
 from .commands import COUNT_BITS, INDEX_BITS
 from .config import Config
+from .counters import Counters
 from .engine import ERROR
 from .registers import (
     ADDRESS_BITS,
@@ -35,17 +35,22 @@ PATIENCE = 256
 END_LATENCY = 2
 """Cycles from the first in which everything has completed to the first after the run."""
 
-_COPIED = tuple(f"{name}_commands".upper() for name in ENGINES)
+_COMPLETED = {f"{name}_commands".upper(): name for name in ENGINES}
 
-EVENTS = tuple(name.lower() for name in COUNTERS if name != "CYCLES" and name not in _COPIED)
+EVENTS = tuple(name.lower() for name in COUNTERS if name != "CYCLES" and name not in _COMPLETED)
 """What the machine tells the counters: each one cycle high for each thing counted."""
+
+
+_HELD = tuple(register for register in REGISTERS.values() if register.name not in COUNTERS)
+"""The registers that are not counters."""
 
 
 class RegisterFile(wiring.Component):
     """The register map on an AXI4-Lite port.
 
     A write takes effect in the cycle after its address and data are both there; a read is answered in the cycle after
-    its address is. There is no error response: what is not mapped reads as 0, and writes to it have no effect.
+    its address is, one of a counter when that is known. There is no error response: what is not mapped reads as 0, and
+    writes to it have no effect.
 
     Members
     -------
@@ -53,19 +58,27 @@ class RegisterFile(wiring.Component):
     locked : In(1)
         Settings cannot be written.
     identity, ... : In(32) or Out(32)
-        One member per register, by its name. What the host reads is an input, but for the registers that hold what the
-        host wrote, which are outputs. Commands are outputs, whose bits are high for one cycle.
+        One member per register but the counters, by its name. What the host reads is an input, but for the registers
+        that hold what the host wrote, which are outputs. Commands are outputs, whose bits are high for one cycle.
+    counter_request, counter_index, counter_answered, counter_value
+        As `Counters` has them, in the order of `COUNTERS`.
     interrupt_status_clear, ... : Out(32)
         One member per register that the host clears: the bits to clear, for one cycle.
     """
 
     def __init__(self) -> None:
         members: dict[str, Any] = {"host": In(axi.LiteChannels(ADDRESS_BITS)), "locked": In(1)}
-        for register in REGISTERS.values():
+        for register in _HELD:
             name = register.name.lower()
             members[name] = In(32) if register.access in (Access.READ, Access.CLEAR) else Out(32)
             if register.access is Access.CLEAR:
                 members[f"{name}_clear"] = Out(32)
+        members |= {
+            "counter_request": Out(1),
+            "counter_index": Out((len(COUNTERS) - 1).bit_length()),
+            "counter_answered": In(1),
+            "counter_value": In(32),
+        }
         super().__init__(members)
 
     def elaborate(self, platform: Any) -> Module:
@@ -87,7 +100,7 @@ class RegisterFile(wiring.Component):
         mask = Cat(strobe.replicate(8) for strobe in w.payload.strobe)
         written = w.payload.data & mask
         word = aw.payload[2:]
-        for register in REGISTERS.values():
+        for register in _HELD:
             name = register.name.lower()
             hit = accept & (word == register.offset // 4)
             held = getattr(self, name)
@@ -97,18 +110,33 @@ class RegisterFile(wiring.Component):
                 m.d.sync += getattr(self, f"{name}_clear").eq(Mux(hit, written, 0))
             elif register.access is not Access.READ:
                 allowed = hit & ~self.locked if register.access is Access.SETTING else hit
-                with m.If(allowed):
-                    m.d.sync += held.eq((held & ~mask) | written)
+                for lane, strobe in enumerate(w.payload.strobe):
+                    with m.If(allowed & strobe):
+                        m.d.sync += held.word_select(lane, 8).eq(w.payload.data.word_select(lane, 8))
 
     def _elaborate_reads(self, m: Module) -> None:
         ar, r = self.host.ar, self.host.r
-        m.d.comb += [ar.ready.eq(~r.valid), r.payload.response.eq(axi.OKAY)]
+        word = ar.payload[2:]
+        first = min(REGISTERS[name].offset for name in COUNTERS) // 4
+        counting = Signal()  # a counter has been asked for
+        m.d.comb += [
+            ar.ready.eq(~r.valid & ~counting),
+            r.payload.response.eq(axi.OKAY),
+            self.counter_request.eq(counting),
+        ]
         with m.If(r.valid):
             m.d.sync += r.valid.eq(~r.ready)
+        with m.Elif(counting):
+            m.d.sync += [
+                counting.eq(~self.counter_answered),
+                r.valid.eq(self.counter_answered),
+                r.payload.data.eq(self.counter_value),
+            ]
         with m.Elif(ar.valid):
-            m.d.sync += r.valid.eq(1)
-            with m.Switch(ar.payload[2:]):
-                for register in REGISTERS.values():
+            counter = (word >= first) & (word < first + len(COUNTERS))
+            m.d.sync += [counting.eq(counter), r.valid.eq(~counter), self.counter_index.eq(word - first)]
+            with m.Switch(word):
+                for register in _HELD:
                     if register.access is not Access.COMMAND:
                         with m.Case(register.offset // 4):
                             m.d.sync += r.payload.data.eq(getattr(self, register.name.lower()))
@@ -296,22 +324,25 @@ class ControlUnit(wiring.Component):
         return first
 
     def _elaborate_counters(self, m: Module, registers: RegisterFile, begin: Any) -> None:
-        happens: Mapping[str, Any] = {
-            "CYCLES": ~self.idle,
-            **{name: getattr(self.events, name.lower()) for name in COUNTERS if name.lower() in EVENTS},
-        }
-        for name, event in happens.items():
-            counter = Signal(32, name=name.lower())
-            m.d.comb += getattr(registers, name.lower()).eq(counter)
-            with m.If(begin):
-                m.d.sync += counter.eq(0)
-            with m.Elif(event & ~self.idle):
-                m.d.sync += counter.eq(counter + 1)
-        for name, register in zip(ENGINES, _COPIED, strict=True):
-            count = Signal(COUNT_BITS, name=register.lower())
-            m.d.comb += getattr(registers, register.lower()).eq(count)
-            with m.If(~self.idle):
-                m.d.sync += count.eq(getattr(self, name).completed)
+        m.submodules.counters = counters = Counters(count=len(COUNTERS), width=32)
+        running = ~self.idle
+        for place, name in enumerate(COUNTERS):
+            if name in _COMPLETED:
+                # Engines complete at most one command per cycle.
+                even = getattr(self, _COMPLETED[name]).completed[0]
+                before = Signal(name=f"{name.lower()}_before")
+                m.d.sync += before.eq(running & even)
+                event = even ^ before
+            else:
+                event = running if name == "CYCLES" else getattr(self.events, name.lower())
+            m.d.comb += counters.events[place].eq(event & running)
+        m.d.comb += [
+            counters.clear.eq(begin),
+            counters.request.eq(registers.counter_request),
+            counters.index.eq(registers.counter_index),
+            registers.counter_answered.eq(counters.answered),
+            registers.counter_value.eq(counters.value),
+        ]
 
 
 def _oldest(engines: Any) -> Any:

@@ -254,7 +254,7 @@ module bench;
   wire [19:0] loads = machine.load.completed;
   wire [19:0] executes = machine.execute.completed;
   wire [19:0] stores = machine.store.completed;
-  wire [31:0] cycle = machine.control.cycles;
+  reg [31:0] cycle = 0;             // of the run
   wire [19:0] load_starts = loads + machine.load.under_way;
   wire [19:0] execute_starts = machine.execute.core.sequencer.started;
   wire [19:0] store_starts = stores + machine.store.under_way;
@@ -262,6 +262,8 @@ module bench;
   integer watch_executes, watch_row, watch_rows;
   reg watching = 0;
   reg [31:0] silence = 0;
+
+  always @(posedge clk) cycle <= machine.control.idle ? 0 : cycle + 1;
 
   task next_watch;
     watching = $fscanf(watches, "%d %d %d", watch_executes, watch_row, watch_rows) == 3;
@@ -371,6 +373,6 @@ module bench;
   initial
     if ($value$plusargs("waves=%s", waves)) begin
       $dumpfile(waves);
-      $dumpvars(0, machine);
+      $dumpvars(0, machine, cycle);
     end
 endmodule

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..hw.commands import COUNT_BITS
 from ..hw.config import Config
 
-_SCOPES = {"icarus": "bench.machine", "verilator": "console.bench.machine"}
+_SCOPES = {"icarus": "bench", "verilator": "console.bench"}
 
 # What GTKWave's save files call the ways to show a signal.
 _BINARY, _HEXADECIMAL, _DECIMAL, _COMMENT = "@28", "@22", "@24", "@200"
@@ -19,18 +19,19 @@ _ZOOM = "*-17.000000 0"  # by the power of two of picoseconds: some dozens of cy
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal by its path within the machine, and its width in bits; a count is shown in decimal."""
+    """A signal by its path, and its width in bits; a count is shown in decimal. `of` tells whose: the machine's."""
 
     path: str
     bits: int = 1
     count: bool = False
+    of: str = "machine."
 
 
 def signals(config: Config) -> dict[str, tuple[Signal, ...]]:
     """The signals that tell what a machine does, in groups."""
     data = 8 * config.bus_bytes
     return {
-        "machine": (Signal("clk"), Signal("irq"), Signal("control.cycles", 32, count=True)),
+        "machine": (Signal("clk"), Signal("irq"), Signal("cycle", 32, count=True, of="")),
         "load": (
             Signal("load.completed", COUNT_BITS, count=True),
             Signal("events__load_busy"),
@@ -115,12 +116,12 @@ def _gtkwave(scope: str, groups: dict[str, tuple[Signal, ...]]) -> Iterator[str]
         yield f"-{group}"
         for signal in members:
             yield _BINARY if signal.bits == 1 else _DECIMAL if signal.count else _HEXADECIMAL
-            yield f"{scope}.{signal.path}" + (f"[{signal.bits - 1}:0]" if signal.bits > 1 else "")
+            yield f"{scope}.{signal.of}{signal.path}" + (f"[{signal.bits - 1}:0]" if signal.bits > 1 else "")
 
 
 def _surfer(scope: str, groups: dict[str, tuple[Signal, ...]]) -> Iterator[str]:
     for group, members in groups.items():
         yield f"divider_add {group}"
         for signal in members:
-            yield f"variable_add {scope}.{signal.path}"
+            yield f"variable_add {scope}.{signal.of}{signal.path}"
     yield "zoom_fit"

@@ -6,7 +6,7 @@ import pytest
 
 from eightfold.hw.config import Config
 from eightfold.hw.control import ENGINES, PATIENCE, ControlUnit, RegisterFile
-from eightfold.hw.registers import REGISTERS, Access, Control, ErrorCode, Interrupt, Status
+from eightfold.hw.registers import COUNTERS, REGISTERS, Access, Control, ErrorCode, Interrupt, Status
 
 from .simulate import simulate
 
@@ -36,7 +36,10 @@ async def read(ctx: Any, host: Any, offset: int, *, hesitate: int = 0) -> int:
     ctx.set(host.ar.valid, 1)
     await ctx.tick().until(host.ar.ready)
     ctx.set(host.ar.valid, 0)
-    await ctx.tick().repeat(hesitate + 1)
+    while not ctx.get(host.r.valid):
+        await ctx.tick()
+    for _ in range(hesitate):
+        await ctx.tick()
     assert ctx.get(host.r.valid), "an answer stays until it is taken"
     value = ctx.get(host.r.payload.data)
     ctx.set(host.r.ready, 1)
@@ -66,7 +69,8 @@ def test_every_register_has_its_own_place() -> None:
 
     async def main(ctx: Any) -> None:
         expected = {}
-        for number, register in enumerate(REGISTERS.values(), start=1000):
+        held = [register for register in REGISTERS.values() if register.name not in COUNTERS]
+        for number, register in enumerate(held, start=1000):
             if register.access in (Access.READ, Access.CLEAR):
                 ctx.set(getattr(dut, register.name.lower()), number)
             else:
@@ -77,6 +81,25 @@ def test_every_register_has_its_own_place() -> None:
         assert await read(ctx, dut.host, 0xFFC) == 0
 
     simulate(dut, main)
+
+
+def test_a_counter_is_asked_for_by_its_number() -> None:
+    dut = RegisterFile()
+
+    async def counters(ctx: Any) -> None:
+        waited = 0
+        async for _, _, request, index in ctx.tick().sample(dut.counter_request, dut.counter_index):
+            waited = waited + 1 if request else 0
+            ctx.set(dut.counter_answered, waited == 3)
+            ctx.set(dut.counter_value, 1000 + index)
+
+    async def main(ctx: Any) -> None:
+        for number, name in enumerate(COUNTERS):
+            assert await read(ctx, dut.host, REGISTERS[name].offset) == 1000 + number
+        assert await read(ctx, dut.host, REGISTERS["IDENTITY"].offset) == 0
+        assert await read(ctx, dut.host, max(register.offset for register in REGISTERS.values()) + 4) == 0
+
+    simulate(dut, counters, main)
 
 
 def test_settings_are_locked_and_commands_last_one_cycle() -> None:
@@ -99,6 +122,50 @@ def test_settings_are_locked_and_commands_last_one_cycle() -> None:
 
     simulate(dut, watch, main)
     assert [value for value in seen if value != (0, 0)] == [(Control.RESET, 0), (0, Interrupt.ERROR)]
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 50])
+def test_counters_count_during_a_run_and_hold_after_it(cycles: int) -> None:
+    dut = ControlUnit(Config.named("4x4"))
+    runs: list[int] = []
+
+    async def watch(ctx: Any) -> None:
+        async for _, _, start, idle in ctx.tick().sample(dut.start, dut.idle):
+            if start:
+                runs.append(0)
+            if not idle:
+                runs[-1] += 1
+
+    async def counted(ctx: Any) -> list[int]:
+        return [await read(ctx, dut.host, REGISTERS[name].offset) for name in COUNTERS]
+
+    async def main(ctx: Any) -> None:
+        for _ in range(2):
+            for name in ENGINES:
+                ctx.set(getattr(dut, name).dispatched, 0)
+                ctx.set(getattr(dut, name).completed, 0)
+            ctx.set(dut.finished, 0)
+            ctx.set(dut.events.outputs, 1)
+            await write(ctx, dut.host, REGISTERS["CONTROL"].offset, Control.START)
+            for _ in range(cycles):
+                await ctx.tick()
+            ctx.set(dut.events.outputs, 0)
+            for number, name in enumerate(ENGINES):
+                for count in range(number + 1):
+                    ctx.set(getattr(dut, name).dispatched, count + 1)
+                    ctx.set(getattr(dut, name).completed, count + 1)
+                    await ctx.tick()
+            ctx.set(dut.finished, 1)
+            while not ctx.get(dut.idle):
+                await ctx.tick()
+            expected = dict.fromkeys(COUNTERS, 0)
+            expected |= {f"{name}_COMMANDS".upper(): number for number, name in enumerate(ENGINES, start=1)}
+            expected |= {"OUTPUTS": cycles, "CYCLES": runs[-1]}
+            for _ in range(2):
+                assert dict(zip(COUNTERS, await counted(ctx), strict=True)) == expected
+
+    simulate(dut, watch, main)
+    assert len(runs) == 2
 
 
 def started(body: Any) -> None:

@@ -19,7 +19,7 @@ from eightfold.hw.delay import DelayLine
 from eightfold.hw.engine import Intake
 from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
-from eightfold.hw.registers import REGISTERS, Access
+from eightfold.hw.registers import COUNTERS, REGISTERS, Access
 from eightfold.hw.requantization import RequantizationLanes
 from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
 from eightfold.hw.store import StoreEngine
@@ -310,9 +310,13 @@ def registers_answer(dut: RegisterFile) -> Proof:
     host = dut.host
     p.free(host.aw.valid, host.aw.payload, host.w.valid, host.w.payload, host.b.ready, dut.locked)
     p.free(host.ar.valid, host.ar.payload, host.r.ready)
-    for register in REGISTERS.values():
+    held = [register for register in REGISTERS.values() if register.name not in COUNTERS]
+    for register in held:
         if register.access in (Access.READ, Access.CLEAR):
             p.free(getattr(dut, register.name.lower()))
+    answered = p.any(1, "answered")
+    p.free(dut.counter_value)
+    p.m.d.comb += dut.counter_answered.eq(answered & dut.counter_request)
     asked, told = Signal(), Signal()
     written, owed = Signal(), Signal()
     p.m.d.comb += [
@@ -324,16 +328,23 @@ def registers_answer(dut: RegisterFile) -> Proof:
     p.m.d.sync += [reading.eq(asked | (reading & ~told)), owed.eq(written | (owed & ~host.b.ready))]
     p.check(written == (host.w.valid & host.w.ready))
     p.check(host.b.valid == owed)
-    p.check(host.r.valid == reading)
+    p.check((host.r.valid | dut.counter_request) == reading)
+    p.check(~(host.r.valid & dut.counter_request))
     p.check(~(asked & reading) & ~(written & owed))
     p.check(p.offered(host.r))
     value = Signal(32)
     with p.m.Switch(host.ar.payload[2:]):
-        for register in REGISTERS.values():
+        for register in held:
             if register.access is not Access.COMMAND:
                 with p.m.Case(register.offset // 4):
                     p.m.d.comb += value.eq(getattr(dut, register.name.lower()))
-    p.check(~p.past(asked) | (host.r.payload.data == p.past(value)))
+    told_at_once = p.past(asked) & host.r.valid
+    p.check(~told_at_once | (host.r.payload.data == p.past(value)))
+    for number, name in enumerate(COUNTERS):
+        chosen = asked & (host.ar.payload[2:] == REGISTERS[name].offset // 4)
+        p.check(~p.past(chosen) | (dut.counter_request & (dut.counter_index == number)))
+    counted = p.past(dut.counter_request & answered)
+    p.check(~counted | (host.r.valid & (host.r.payload.data == p.past(dut.counter_value))))
     p.check((host.r.payload.response == axi.OKAY) & (host.b.payload == axi.OKAY))
     settings = [getattr(dut, r.name.lower()) for r in REGISTERS.values() if r.access is Access.SETTING]
     p.check(~p.past(dut.locked) | Cat(s == p.past(s) for s in settings).all())

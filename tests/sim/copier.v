@@ -23,7 +23,7 @@ module engine (input clk, input step);
   always @(posedge clk) if (step) completed <= completed + 1;
 endmodule
 
-module control (input clk, input start);
+module control (input clk, input start, input idle);
   reg [31:0] cycles = 0;
   always @(posedge clk) cycles <= start ? 0 : cycles + 1;
 endmodule
@@ -64,7 +64,7 @@ module eightfold (
 
   wire start = s_axi_awready && s_axi_awaddr == 12 && s_axi_wdata == 1;
   wire [31:0] cycles = control.cycles;
-  control control (.clk(clk), .start(start));
+  control control (.clk(clk), .start(start), .idle(state == IDLE));
   banks scratchpad ();
   engine load (.clk(clk), .step(state == READ && m_axi_rvalid && m_axi_rlast));
   engine execute (.clk(clk), .step(1'b0));
