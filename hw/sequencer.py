@@ -106,6 +106,10 @@ def output_layout(config: Config) -> data.StructLayout:
     )
 
 
+_PLACE = data.StructLayout({"x": signed(ADDRESS_BITS), "line": signed(ADDRESS_BITS), "y": signed(18)})
+"""Where a vector lies: the place of its first byte in its image row, the address of that row, and the row's number."""
+
+
 class Sequencer(wiring.Component):
     """Turns `Execute` commands into steps, one slot in each cycle.
 
@@ -171,11 +175,12 @@ class Sequencer(wiring.Component):
         self._entering = Signal()
         self._start_pass = Signal()
 
+        self._begin = Signal()  # the front is new
+
         # The pass that the front prepares.
-        address = {"address": signed(ADDRESS_BITS), "x": signed(ADDRESS_BITS)}
-        place = data.StructLayout({**address, "y": signed(18)})
-        self._upcoming = Signal(place, reset_less=True)
+        self._upcoming = Signal(_PLACE, reset_less=True)
         self._upcoming_destination = Signal(ADDRESS_BITS, reset_less=True)
+        # How many are left, this one included.
         self._runs_left = Signal(16, reset_less=True)
         self._kernel_columns_left = Signal(12, reset_less=True)
         self._kernel_rows_left = Signal(12, reset_less=True)
@@ -245,6 +250,7 @@ class Sequencer(wiring.Component):
             self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
         ]
+        m.d.sync += self._begin.eq(self._take)
         with m.If(self._take):
             m.d.sync += [self._front.eq(words), filled.eq(0), started.eq(started + 1)]
 
@@ -265,96 +271,95 @@ class Sequencer(wiring.Component):
                 m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(words.index)]
 
     def _elaborate_upcoming(self, m: Module) -> None:
-        """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream."""
-        following, words, front = self._upcoming, self._next, self._front
-        row = Signal(following.shape(), reset_less=True)
-        column = Signal(following.shape(), reset_less=True)
-        block = Signal(following.shape(), reset_less=True)
+        """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream.
 
-        def begin_block(command: Any, address: Value, x: Value) -> list[Any]:
-            return [
-                *(place.address.eq(address) for place in (following, row, column, block)),
-                *(place.x.eq(x) for place in (following, row, column, block)),
-                *(place.y.eq(command.origin_y) for place in (following, row, column)),
-                self._runs_left.eq(command.runs - 1),
-                self._kernel_columns_left.eq(command.kernel_columns - 1),
-                self._kernel_rows_left.eq(command.kernel_rows - 1),
-                self._upcoming_first.eq(~command.accumulate),
-            ]
+        Each coordinate has one adder; what differs from step to step is chosen before it.
+        """
+        config, upcoming, front = self._config, self._upcoming, self._front
+        column_x, block_x = (Signal(signed(ADDRESS_BITS), name=f"{n}_x", reset_less=True) for n in ("column", "block"))
+        x = Signal(signed(ADDRESS_BITS), name="following_x")
+        begin, first_slot = self._begin, self._first_slot
+        counts = {
+            "run": (self._runs_left, front.runs),
+            "column": (self._kernel_columns_left, front.kernel_columns),
+            "row": (self._kernel_rows_left, front.kernel_rows),
+            "block": (self._blocks_left, front.blocks),
+        }
+        # A step in one of them lets those before it begin anew.
+        step = {name: Signal(name=f"step_{name}") for name in counts}
+        before: Value = begin | first_slot
+        for name, (left, count) in counts.items():
+            m.d.comb += step[name].eq(before & ~begin & (left != 1))
+            before = before & (begin | (left == 1))
+            with m.If(step[name]):
+                m.d.sync += left.eq(left - 1)
+            with m.Elif(before):
+                m.d.sync += left.eq(count)
 
-        def moved(place: Any, step: Value, x_step: Value | int, y_step: Value | int, *targets: Any) -> list[Any]:
-            return [
-                assignment
-                for target in targets
-                for assignment in (
-                    target.address.eq(place.address + step),
-                    target.x.eq(place.x + x_step),
-                    target.y.eq(place.y + y_step),
-                )
-            ]
-
-        with m.If(self._take):
-            m.d.sync += begin_block(words, words.source, words.origin_x)
-            m.d.sync += [self._blocks_left.eq(words.blocks - 1), self._upcoming_destination.eq(words.destination)]
-        with m.Elif(self._first_slot):
-            m.d.sync += self._upcoming_first.eq(0)
-            with m.If(self._runs_left != 0):
-                m.d.sync += self._runs_left.eq(self._runs_left - 1)
-                m.d.sync += moved(following, self._config.rows, self._config.rows, 0, following)
-            with m.Elif(self._kernel_columns_left != 0):
-                step = front.kernel_column_step
-                m.d.sync += [
-                    self._kernel_columns_left.eq(self._kernel_columns_left - 1),
-                    self._runs_left.eq(front.runs - 1),
-                ]
-                m.d.sync += moved(column, step, step, 0, column, following)
-            with m.Elif(self._kernel_rows_left != 0):
-                m.d.sync += [
-                    self._kernel_rows_left.eq(self._kernel_rows_left - 1),
-                    self._kernel_columns_left.eq(front.kernel_columns - 1),
-                    self._runs_left.eq(front.runs - 1),
-                ]
-                m.d.sync += moved(row, front.kernel_row_step, 0, front.kernel_row_y, row, column, following)
-            with m.Else():
+        new_block = step["block"]
+        m.d.comb += x.eq(
+            Mux(step["run"], upcoming.x, Mux(step["column"], column_x, block_x))
+            + Mux(
+                step["run"],
+                config.rows,
                 # Every block of a depthwise convolution has channels of its own.
-                channels = Mux(front.mode == Mode.DEPTHWISE, self._config.columns, 0)
-                m.d.sync += begin_block(front, block.address + channels, block.x + channels)
-                m.d.sync += [
-                    self._blocks_left.eq(self._blocks_left - 1),
-                    self._upcoming_destination.eq(self._upcoming_destination + self._config.columns),
-                ]
+                Mux(
+                    step["column"],
+                    front.kernel_column_step,
+                    Mux(new_block & (front.mode == Mode.DEPTHWISE), config.columns, 0),
+                ),
+            )
+        )
+        with m.If(begin | first_slot):
+            m.d.sync += upcoming.x.eq(Mux(begin, front.origin_x, x))
+            with m.If(~step["run"]):
+                m.d.sync += column_x.eq(Mux(begin, front.origin_x, x))
+            with m.If(begin | new_block):
+                m.d.sync += block_x.eq(Mux(begin, front.origin_x, x))
+        with m.If(begin | new_block):
+            m.d.sync += [upcoming.y.eq(front.origin_y), self._upcoming_first.eq(~front.accumulate)]
+        with m.Elif(first_slot):
+            m.d.sync += self._upcoming_first.eq(0)
+            with m.If(step["row"]):
+                m.d.sync += upcoming.y.eq(upcoming.y + front.kernel_row_y)
+        anew = begin | new_block
+        with m.If(anew | step["row"]):
+            m.d.sync += upcoming.line.eq(
+                Mux(anew, front.source, upcoming.line) + Mux(anew, ~front.origin_x, front.kernel_row_step) + anew
+            )
+        with m.If(begin | new_block):
+            m.d.sync += self._upcoming_destination.eq(
+                Mux(begin, front.destination, self._upcoming_destination + config.columns)
+            )
 
     def _elaborate_passes(self, m: Module) -> None:
         """Starts passes, and counts their slots and vectors."""
         config, front = self._config, self._front
-        last = (self._runs_left == 0) & (self._kernel_columns_left == 0) & (self._kernel_rows_left == 0)
+        last = (self._runs_left == 1) & (self._kernel_columns_left == 1) & (self._kernel_rows_left == 1)
         finish = self._finishing
         m.d.comb += finish.eq(last & (front.finish != Finish.KEEP))
         m.d.sync += self._first_slot.eq(self._start_pass)
 
-        def slots(finish: Finish) -> Value:
-            counts = []
-            for apart in (True, False):
-                least, tail = pass_slots(config, apart=apart, finish=finish)
-                counts.append((Mux(front.pixels > least, front.pixels, least) if least else front.pixels) + tail)
-            return Mux((front.mode == Mode.DEPTHWISE) | front.staged, *counts)
+        # Which of the few kinds of pass it is decides on small numbers, and one adder does for all.
+        most = max(max(pass_slots(config, apart=apart, finish=kind)) for apart in (False, True) for kind in Finish)
+        least, tail = Signal(range(most + 1)), Signal(range(most + 1))
+        with m.Switch(Cat((front.mode == Mode.DEPTHWISE) | front.staged, Mux(finish, front.finish, Finish.KEEP))):
+            for apart in (False, True):
+                for kind in Finish:
+                    with m.Case(int(apart) | kind.value << 1):
+                        slots = pass_slots(config, apart=apart, finish=kind)
+                        m.d.comb += [least.eq(slots.least), tail.eq(slots.tail)]
 
         with m.If(self._start_pass):
             m.d.sync += [
                 self._pass.eq(front),
                 self._streaming.eq(1),
-                self._final.eq(last & (self._blocks_left == 0)),
-                self._slots_left.eq(
-                    Mux(
-                        finish,
-                        Mux(front.finish == Finish.RETURN, slots(Finish.RETURN), slots(Finish.STORE)),
-                        slots(Finish.KEEP),
-                    )
-                ),
+                self._final.eq(last & (self._blocks_left == 1)),
+                self._slots_left.eq(Mux(front.pixels > least, front.pixels, least) + tail),
                 self._pixels_left.eq(front.pixels),
                 self._finish.eq(finish),
                 self._first.eq(self._upcoming_first),
-                self._channels.eq(Mux(self._blocks_left == 0, front.last_channels, config.columns)),
+                self._channels.eq(Mux(self._blocks_left == 1, front.last_channels, config.columns)),
             ]
         with m.Else():
             with m.If(self._streaming):
@@ -367,74 +372,58 @@ class Sequencer(wiring.Component):
 
         Returns the reads of staged ones, one cycle before the scratchpad is to see them.
         """
-        config, words = self._config, self._next
-        bits = len(words.weight_address) + 1
-        following = Signal(bits, reset_less=True)
-        following_tile = Signal(bits, reset_less=True)
-        zero_point = Signal(signed(8), reset_less=True)
-        staged = Signal(reset_less=True)
+        config, front = self._config, self._front
         parameters_left = Signal(range(PARAMETER_ROWS + 1))
-        entering = Signal()
-        m.d.comb += entering.eq(self._take | self._follow | self._entering)
-        with m.If(self._take):
-            m.d.sync += [zero_point.eq(words.weight_zero_point), staged.eq(words.staged)]
-
-        slot = {
-            "enable": Signal(),
-            "tile": Signal(),
-            "parameter": Signal(),
-            "address": Signal(bits),
-            "tile_address": Signal(bits),
-            "zero_point": Signal(signed(8)),
-            "index": Signal(INDEX_BITS),
-        }
-        m.d.comb += [
-            slot["parameter"].eq(parameters_left != 0),
-            slot["tile"].eq(entering & Mux(self._take, words.staged, staged)),
-            slot["enable"].eq((entering & ~slot["tile"]) | slot["parameter"]),
-            slot["address"].eq(Mux(self._take, words.weight_address, following)),
-            slot["tile_address"].eq(Mux(self._take, words.tile_address, following_tile)),
-            slot["zero_point"].eq(Mux(self._take, words.weight_zero_point, zero_point)),
-            slot["index"].eq(Mux(self._take, words.index, self._front.index)),
-        ]
-        with m.If(slot["enable"] | self._take):
-            m.d.sync += following.eq(slot["address"] + slot["enable"])
-        with m.If(slot["tile"]):
-            m.d.sync += following_tile.eq(slot["tile_address"] + 1)
         with m.If(self._start_pass):
             m.d.sync += parameters_left.eq(Mux(self._finishing, PARAMETER_ROWS, 0))
-        with m.Elif(slot["parameter"]):
+        with m.Elif(parameters_left != 0):
             m.d.sync += parameters_left.eq(parameters_left - 1)
 
-        stages = [slot]
-        for stage in range(ISSUE_LATENCY):
-            registers = {name: Signal.like(value, name=f"row_{name}_{stage}") for name, value in slot.items()}
-            m.d.sync += [register.eq(stages[-1][name]) for name, register in registers.items()]
-            stages.append(registers)
-        slot, before = stages[-1], stages[-2]
-        m.d.comb += [
-            self.weights.enable.eq(slot["enable"]),
-            self.weights.address.eq(slot["address"]),
-            self.parameter_row.eq(slot["parameter"]),
-            self.weight_zero_point.eq(slot["zero_point"]),
+        # First register: whether there is a row. By then the front is the command that it belongs to.
+        weight, parameter = Signal(name="weight_row"), Signal(name="parameter_row_follows")
+        m.d.sync += [
+            weight.eq(self._take | self._follow | self._entering),
+            parameter.eq(parameters_left != 0),
         ]
+        # Second register: which one.
+        bits = len(front.weight_address) + 1
+        following, address = (Signal(bits, name=f"row_{n}", reset_less=True) for n in ("following", "address"))
+        tile_following, tile_address = (Signal(bits, name=f"tile_{n}", reset_less=True) for n in ("following", "at"))
+        index = Signal(INDEX_BITS, name="row_index", reset_less=True)
+        here = Mux(self._begin, front.weight_address, following)
+        tile_here = Mux(self._begin, front.tile_address, tile_following)
+        buffered, staged = Signal(), Signal()
+        m.d.comb += [staged.eq(weight & front.staged), buffered.eq((weight & ~front.staged) | parameter)]
+        m.d.sync += [self.weights.enable.eq(buffered), self.tile_row.eq(staged), self.parameter_row.eq(parameter)]
+        with m.If(weight | parameter):
+            m.d.sync += [
+                following.eq(here + buffered),
+                tile_following.eq(tile_here + staged),
+                address.eq(here),
+                tile_address.eq(tile_here),
+                index.eq(front.index),
+                self.weight_zero_point.eq(front.weight_zero_point),
+            ]
+        m.d.comb += self.weights.address.eq(address)
+
         row_bytes = config.weight_row_bytes
-        beyond = slot["address"] >= config.weight_bytes // row_bytes
-        outside = slot["tile_address"] >= config.scratchpad_bytes // row_bytes
+        beyond = address >= config.weight_bytes // row_bytes
+        outside = tile_address >= config.scratchpad_bytes // row_bytes
         with m.If(self.error.code == ErrorCode.NONE):
-            with m.If(slot["enable"] & beyond):
-                m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(slot["index"])]
-            with m.Elif(slot["tile"] & outside):
-                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(slot["index"])]
-        return _TileRow(before["tile"], before["tile_address"] << (row_bytes - 1).bit_length())
+            with m.If(self.weights.enable & beyond):
+                m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(index)]
+            with m.Elif(self.tile_row & outside):
+                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(index)]
+        return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
     def _elaborate_pixels(self, m: Module, tile: _TileRow) -> None:
         """Walks through the vectors of a pass: where they lie, which bytes exist, which give outputs and where."""
         config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
         lanes = config.vector_bytes
-        place, row, strip = (
-            Signal(upcoming.shape(), name=f"vector_{n}", reset_less=True) for n in ("at", "row", "strip")
-        )
+        place = Signal(_PLACE, name="vector", reset_less=True)
+        strip_x = Signal(signed(ADDRESS_BITS), reset_less=True)
+        pass_line = Signal(signed(ADDRESS_BITS), reset_less=True)
+        pass_y = Signal.like(upcoming.y, name="pass_y", reset_less=True)
         output, output_row, output_strip = (
             Signal(ADDRESS_BITS, name=f"output_{n}", reset_less=True) for n in ("at", "row", "strip")
         )
@@ -451,49 +440,58 @@ class Sequencer(wiring.Component):
             stores.eq(leaves & (command.finish == Finish.STORE)),
         ]
 
-        def go_to(address: Value, x: Value, y: Value, *targets: Any) -> list[Any]:
-            fields = (("address", address), ("x", x), ("y", y))
-            return [getattr(target, name).eq(value) for target in targets for name, value in fields]
-
+        in_row, in_strip = columns_left != 1, rows_left != 1
+        new_row, new_strip = Signal(), Signal()
+        m.d.comb += [new_row.eq(pixel & ~in_row & in_strip), new_strip.eq(pixel & ~in_row & ~in_strip)]
         with m.If(self._start_pass):
             m.d.sync += [
-                *(target.eq(upcoming) for target in (place, row, strip)),
-                *(target.eq(self._upcoming_destination) for target in (output, output_row, output_strip)),
-                columns_left.eq(front.columns),
-                rows_left.eq(front.strip_rows),
-                until_row.eq(front.skip_rows),
-                until_column.eq(front.skip_columns),
+                place.eq(upcoming),
+                strip_x.eq(upcoming.x),
+                pass_line.eq(upcoming.line),
+                pass_y.eq(upcoming.y),
                 number.eq(0),
                 fresh.eq(1),
             ]
         with m.Elif(pixel):
+            x = Mux(in_row, place.x, strip_x) + Mux(in_row, command.column_step, Mux(in_strip, 0, command.strip_step))
+            m.d.sync += place.x.eq(x)
+            with m.If(new_strip):
+                m.d.sync += [strip_x.eq(x), place.line.eq(pass_line), place.y.eq(pass_y)]
+            with m.If(new_row):
+                m.d.sync += [place.line.eq(place.line + command.row_step), place.y.eq(place.y + command.row_y)]
             with m.If(emits):
                 m.d.sync += [number.eq(number + (~command.gather)[0]), fresh.eq(0)]
-            with m.If(columns_left != 1):
-                m.d.sync += go_to(place.address + command.column_step, place.x + command.column_step, place.y, place)
-                m.d.sync += [
-                    columns_left.eq(columns_left - 1),
-                    until_column.eq(Mux(until_column == 0, command.every_column, until_column) - 1),
-                ]
-                with m.If(until_column == 0):
-                    m.d.sync += output.eq(output + command.destination_column_step)
-            with m.Else():
-                m.d.sync += [columns_left.eq(command.columns), until_column.eq(command.skip_columns)]
-                with m.If(rows_left != 1):
-                    step = command.row_step
-                    m.d.sync += go_to(row.address + step, row.x, row.y + command.row_y, place, row)
-                    m.d.sync += [
-                        rows_left.eq(rows_left - 1),
-                        until_row.eq(Mux(until_row == 0, command.every_row, until_row) - 1),
-                    ]
-                    following = Mux(until_row == 0, output_row + command.destination_row_step, output_row)
-                    m.d.sync += [output.eq(following), output_row.eq(following)]
-                with m.Else():
-                    step = command.strip_step
-                    m.d.sync += go_to(strip.address + step, strip.x + step, strip.y, place, row, strip)
-                    m.d.sync += [rows_left.eq(command.strip_rows), until_row.eq(command.skip_rows)]
-                    following = output_strip + command.destination_strip_step
-                    m.d.sync += [target.eq(following) for target in (output, output_row, output_strip)]
+
+        # What is left of a row or strip, and until the next output in it.
+        for left, until, count, skip, every, moves, anew in (
+            (columns_left, until_column, "columns", "skip_columns", "every_column", pixel & in_row, pixel & ~in_row),
+            (rows_left, until_row, "strip_rows", "skip_rows", "every_row", new_row, new_strip),
+        ):
+            with m.If(self._start_pass | anew):
+                source = {name: Mux(self._start_pass, front[name], command[name]) for name in (count, skip)}
+                m.d.sync += [left.eq(source[count]), until.eq(source[skip])]
+            with m.Elif(moves):
+                m.d.sync += [left.eq(left - 1), until.eq(Mux(until == 0, command[every], until) - 1)]
+
+        # An output leads to the next; at the end of its row or strip, to the first of the next row or strip.
+        origin = Mux(in_row, output, Mux(in_strip, output_row, output_strip))
+        move = Mux(
+            in_row,
+            Mux(until_column == 0, command.destination_column_step, 0),
+            Mux(
+                in_strip,
+                Mux(until_row == 0, command.destination_row_step, 0),
+                command.destination_strip_step,
+            ),
+        )
+        following = Signal(ADDRESS_BITS, name="following_output")
+        m.d.comb += following.eq(Mux(self._start_pass, self._upcoming_destination, origin + move))
+        with m.If(self._start_pass | pixel):
+            m.d.sync += output.eq(following)
+        with m.If(self._start_pass | (pixel & ~in_row)):
+            m.d.sync += output_row.eq(following)
+        with m.If(self._start_pass | new_strip):
+            m.d.sync += output_strip.eq(following)
 
         # First register: lanes `low` to `high` lie in the image's row.
         valid, swap, depthwise, accumulate_valid, output_valid = (
@@ -507,6 +505,8 @@ class Sequencer(wiring.Component):
         accumulate = Signal(self.accumulate.shape(), reset_less=True)
         out = Signal(self.output.shape(), reset_less=True)
         room = Signal(signed(ADDRESS_BITS + 2))
+        near = lanes.bit_length()  # numbers of so many bits reach from no lane to all, and further
+        missing = (1 << near) - place.x[:near]
         last = self._final & (self._pixels_left == 1)
         m.d.comb += room.eq(command.row_bytes - place.x)
         m.d.sync += [
@@ -518,10 +518,12 @@ class Sequencer(wiring.Component):
         ]
         with m.If(pixel):
             m.d.sync += [
-                low.eq(Mux(place.x >= 0, 0, Mux(place.x <= -lanes, lanes, -place.x))),
-                high.eq(Mux(room <= 0, 0, Mux(room >= lanes, lanes, room))),
-                inside.eq((place.y >= 0) & (place.y < command.height)),
-                address.eq(place.address),
+                low.eq(
+                    Mux(place.x >= 0, 0, Mux(place.x[near:].all() & (missing < lanes), missing, lanes)),
+                ),
+                high.eq(Mux(room < 0, 0, Mux(room[near:].any() | (room[:near] >= lanes), lanes, room[:near]))),
+                inside.eq((place.y >= 0) & (place.y[:-1] < command.height)),
+                address.eq(place.line + place.x),
                 fill.eq(command.fill),
                 accumulate.address.eq(number),
                 accumulate.combine.eq(command.combine),
@@ -544,6 +546,11 @@ class Sequencer(wiring.Component):
 
         # Second register: the lanes as a mask, and whether they all lie in the scratchpad.
         outside, beyond = Signal(), Signal()
+        # By how much the first lane misses the memory's first byte, and what there is up to its end.
+        before = (1 << near) - address[:near]
+        after = config.scratchpad_bytes - address
+        early = (address < 0) & ~(address[near:].all() & (before <= low))
+        late = (after < 0) | (~after[near:].any() & (after[:near] < high))
         m.d.comb += [
             self.read.enable.eq(valid[1] | self.tile_row),
             self.swap.eq(swap[1]),
@@ -551,16 +558,15 @@ class Sequencer(wiring.Component):
             self.accumulate_valid.eq(accumulate_valid[1]),
             self.output_valid.eq(output_valid[1]),
         ]
-        m.d.sync += self.tile_row.eq(tile.valid)
         with m.If(valid[0] | tile.valid):
             m.d.sync += self.read.address.eq(Mux(tile.valid, tile.address, address))
         with m.If(valid[0]):
             m.d.sync += [
                 self.read.fill.eq(fill),
-                self.read.mask.eq(Mux(inside, ((1 << high) - 1) & ~((1 << low) - 1), 0)),
+                self.read.mask.eq(Cat(inside & (low <= lane) & (high > lane) for lane in range(lanes))),
                 self.accumulate.eq(accumulate),
                 self.output.eq(out),
-                outside.eq(inside & (low < high) & ((address + low < 0) | (address + high > config.scratchpad_bytes))),
+                outside.eq(inside & (low < high) & (early | late)),
             ]
         # Sums of a pass that is the first as well as the last go past the accumulators.
         held = ~(self._first & stores)
