@@ -21,6 +21,7 @@ from ...sim.rtl import DEFAULT_LATENCY
 from ..energy import DEFAULT_TABLE, TABLES, EnergyTable
 from .area import Area, area_of
 from .evaluation import Evaluation, Figures, Network
+from .luts import lut_fit
 from .space import Point, Skipped, Space
 
 FORMAT = "eightfold-exploration/1"
@@ -54,6 +55,11 @@ class Visited:
     def area(self) -> Area:
         """Of the machine."""
         return area_of(self.point.config)
+
+    @property
+    def luts(self) -> int:
+        """Lookup tables of an ECP5 that the machine takes, estimated."""
+        return lut_fit().luts(self.area.multipliers, self.area.lanes)
 
     @cached_property
     def cycles(self) -> float:
@@ -148,6 +154,7 @@ class Exploration:
                     "multipliers": visited.area.multipliers,
                     "ram_bits": visited.area.ram_bits,
                     "square_millimetres": visited.area.square_millimetres,
+                    "luts": visited.luts,
                     "on_machine": figures.on_machine,
                     "operators": figures.operators,
                     **config,
@@ -270,11 +277,7 @@ def _result(
         if isinstance(point, Skipped):
             skipped.append(point)
             continue
-        reasons = [
-            figures.get("reason", f"{network.name}: no operator runs on the machine")
-            for network, figures in zip(networks, results[point.name], strict=True)
-            if not figures.get("cycles")
-        ]
+        reasons = [figures["reason"] for figures in results[point.name] if "reason" in figures]
         if reasons:
             skipped.append(Skipped(point.name, "; ".join(reasons)))
         else:
@@ -288,6 +291,11 @@ def _result(
             "that other machines compute"
             for network, figures, count in zip(networks, place.figures, most, strict=True)
             if figures.on_machine < count
+        ]
+        less += [
+            f"{network.name}: no operator runs on the machine"
+            for network, figures, count in zip(networks, place.figures, most, strict=True)
+            if figures.on_machine == count and not figures.cycles
         ]
         if less:
             skipped.append(Skipped(place.name, "; ".join(less)))

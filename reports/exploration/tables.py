@@ -30,6 +30,7 @@ def exploration_report(exploration: Exploration) -> RenderableType:
         ("multipliers", ">"),
         ("SRAM KiB", ">"),
         ("mm²", ">"),
+        ("LUTs", ">"),
     )
     for visited in exploration.front[:_ROWS]:
         table.add_row(
@@ -40,6 +41,7 @@ def exploration_report(exploration: Exploration) -> RenderableType:
             f"{visited.area.multipliers:,}",
             f"{visited.point.config.sram_bytes / 1024:,g}",
             f"{visited.area.square_millimetres:.2f}",
+            f"{visited.luts:,}",
         )
     lines = []
     if len(exploration.front) > _ROWS:
@@ -47,7 +49,7 @@ def exploration_report(exploration: Exploration) -> RenderableType:
     if several:
         lines.append(f"cycles and energy: geometric means of {', '.join(networks)}; DRAM bytes: of all together")
     machines = f"{len(exploration.visited):,} machine{'s' if len(exploration.visited) != 1 else ''}"
-    lines.append(f"{machines}; mm² by an estimate at 45 nm; energy by {exploration.table.name}")
+    lines.append(f"{machines}; estimated: mm² at 45 nm, LUTs of an ECP5; energy by {exploration.table.name}")
     if exploration.skipped:
         lines.append(f"{len(exploration.skipped):,} points skipped:")
         lines += [f"  {skipped.name}: {skipped.reason}" for skipped in exploration.skipped[:_ROWS]]
