@@ -121,11 +121,13 @@ class Chain:
         return most
 
     def _spans(self, rows: int) -> Iterator[Mapping[int, Span]]:
-        """For each strip, the bytes of every tensor that it needs."""
+        """For each strip, the bytes of every tensor that it needs; of what a layer computes, in whole rows of that."""
         for first, last in self.strips(rows):
             spans = {self.destination: self.last.span(first, last)}
             for layer in reversed(self.layers):
-                _require(layer, _rows(layer, spans[layer.destination]), spans)
+                wanted = _rows(layer, spans[layer.destination])
+                spans[layer.destination] = layer.span(*wanted)
+                _require(layer, wanted, spans)
             yield spans
 
     @cached_property
@@ -233,6 +235,8 @@ class _Track:
             return new
         # Bytes keep their lanes of the bus.
         address = self._start + ((self._dram or 0) + start - self._start) % self._bus_bytes
+        if address + stop - start > self._stop:
+            raise ValueError(f"{stop - start} bytes at {address} reach beyond their track, which ends at {self._stop}")
         self.window = Window(address - start, start, stop, self._dram, start)
         shared = min(window.stop, stop) - start
         lane = address % self._bus_bytes
@@ -328,8 +332,7 @@ def _rows_of(
         start, stop = _rows(layer, spans[layer.destination])
         if layer.destination in tracks and start < stop:
             schedule.operator = layer.operator
-            wanted = start * layer.row_bytes, min(stop * layer.row_bytes, layer.size)
-            left = tracks[layer.destination].cover(schedule, *wanted)
+            left = tracks[layer.destination].cover(schedule, *layer.span(start, stop))
             if layer is not chain.last:
                 start = max(start, left // layer.row_bytes)
         rows[layer] = (start, stop)

@@ -31,6 +31,12 @@ SMALL = Config(
     name="small",
 )
 
+OPTIONS = {
+    "ADD": {"fused_activation_function": "NONE"},
+    "MUL": {"fused_activation_function": "NONE"},
+    "LEAKY_RELU": {"alpha": 0.1},
+}
+
 
 def inverted_residual(seed: int = 0, stride: int = 1) -> Builder:
     builder = Builder((1, 32, 32, 8), seed=seed).convolution(48, (1, 1))
@@ -95,6 +101,21 @@ def test_layers_that_skip_rows_are_not_fused_with_those_before() -> None:
     assert not compile(builder.graph(), SMALL).fusions
 
 
+@pytest.mark.parametrize(("kind", "inputs"), [("LEAKY_RELU", 1), ("ADD", 2), ("MUL", 2)])
+def test_rows_that_the_next_layer_needs_in_part_have_room_whole(kind: str, inputs: int) -> None:
+    """Vectors of 4 bytes begin and end within pixels of 17, which are computed whole."""
+    builder = Builder((2, 8, 5, 17)).convolution(17, (1, 1))
+    builder.apply(kind, [builder.last] * inputs, (2, 8, 5, 17), OPTIONS[kind])
+    config = Config(
+        rows=4, columns=4, scratchpad_bytes=256, weight_bytes=3200, accumulator_bytes=256, bus_bytes=4, name="tiny"
+    )
+    program = compile(builder.graph(), config)
+    assert [fusion.operators for fusion in program.fusions] == [(0, 1)]
+    assert not violations(step_of(program).commands, config, program.memory.dram_bytes)
+    for order in (None, Random(1)):
+        assert not any(mismatches(program, [builder.image()], order).values())
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_run_sees_every_strip_of_every_layer(stride: int, tmp_path: Path) -> None:
     builder = inverted_residual(stride=stride)
@@ -136,6 +157,11 @@ def networks(draw: st.DrawFn) -> tuple[Graph, Array]:
             depthwise=draw(st.booleans()),
         )
         outputs.append(builder.last)
+        if kind := draw(st.sampled_from([None, None, "ADD", "MUL"])):
+            # In vectors of bytes, which need not end where a pixel does.
+            inputs = [builder.last] * 2
+            builder.apply(kind, inputs, builder.tensors[builder.last].shape, OPTIONS[kind], like=builder.last)
+            outputs.append(builder.last)
     consumed = {operator.inputs[0] for operator in builder.operators}
     leaving = (t for t in outputs[:-1] if t not in consumed or draw(st.sampled_from([False] * 4 + [True])))
     return builder.graph(*leaving, builder.last), builder.image()
