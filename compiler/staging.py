@@ -66,12 +66,15 @@ def tile_bytes(work: Work, config: Config) -> int:
     return work.passes(config) * config.rows * config.weight_row_bytes
 
 
-def waiting(layer: Layer, usage: Usage, config: Config) -> int:
-    """The cycles for which a layer waits for its weights at least; 0 where these cannot be staged."""
+def stageable(layer: Layer, config: Config) -> bool:
+    """Whether some of a layer's weights can be loaded ahead of time."""
     work = layer.works[0]
     alone = len(layer.works) == 1 and work.finish is Finish.STORE and not work.accumulate
-    if not alone or work.block_bytes(config) > config.weight_bytes // 2:
-        return 0
+    return alone and work.block_bytes(config) <= config.weight_bytes // 2
+
+
+def waiting(usage: Usage, config: Config) -> int:
+    """The cycles for which a layer waits for its weights at least."""
     return max(0, usage.activity.bytes // config.bus_bytes - usage.activity.array_cycles)
 
 

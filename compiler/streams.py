@@ -14,7 +14,7 @@ from .emission import Place, Site, emit, stage
 from .placement import Placement, Use, place, uses_of
 from .program import Allocation, CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
 from .schedule import Schedule, Window
-from .staging import Staging, Usage, beside, pieces_of, waiting
+from .staging import Staging, Usage, beside, pieces_of, stageable, waiting
 from .units import WeightBuffer
 from .work import Layer
 
@@ -212,9 +212,9 @@ class _Stream:
             return best
         usages = best.usages
         waits = [
-            (waiting(unit, usages[position], self._config), position, unit)
+            (waiting(usages[position], self._config), position, unit)
             for position, unit in enumerate(best.units)
-            if isinstance(unit, Layer)
+            if isinstance(unit, Layer) and stageable(unit, self._config)
         ]
         for wait, position, layer in sorted(waits, key=lambda w: w[:2], reverse=True)[:STAGED]:
             taken = best.staging
