@@ -751,7 +751,8 @@ def schemes(
     graph = read(model)
     check_float(widened(graph))
     data, measured = (samples_of(graph, read_arrays(path), str(path)) for path in (calibration, test))
-    networks = {path.name: read(path) for path in trained or []}
+    stems = [path.stem for path in trained or []]
+    networks = {path.stem if stems.count(path.stem) == 1 else str(path): read(path) for path in trained or []}
     with _bar(f"quantizing {graph.name}", "ways") as show:
         comparison = compare_schemes(
             graph, data, measured, networks, report=lambda done, total: show(done / total, done)

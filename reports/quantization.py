@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..training.post_training import Measurement, Settings
-from ..training.schemes import SchemeComparison
+from ..training.post_training import Measurement
+from ..training.schemes import SchemeComparison, Way
 from .table import NOT_MEASURED, new_table, percent
 
 
@@ -96,7 +96,7 @@ def schemes_report(comparison: SchemeComparison) -> RenderableType:
     for way in comparison.ways:
         table.add_row(
             way.name,
-            *_choices(way.settings),
+            *_choices(way),
             way.profile or NOT_MEASURED,
             _share(way.agreement if way.accuracy is None else way.accuracy),
             _decibels(way.sqnr),
@@ -114,13 +114,14 @@ _CORRECTIONS = {
 }
 
 
-def _choices(settings: Settings | None) -> tuple[str, str, str, str]:
+def _choices(way: Way) -> tuple[str, str, str, str]:
     """Weights, activations, ranges and corrections in a word each."""
-    if settings is None:
+    scheme, settings = way.scheme, way.settings
+    if scheme is None:
         return (NOT_MEASURED,) * 4
     return (
-        "channel" if settings.scheme.per_channel else "tensor",
-        "symmetric" if settings.scheme.symmetric else "asymmetric",
-        settings.ranges,
-        _CORRECTIONS[settings.equalize, settings.bias_correction],
+        "channel" if scheme.per_channel else "tensor",
+        "symmetric" if scheme.symmetric else "asymmetric",
+        settings.ranges if settings else "trained",
+        _CORRECTIONS[settings.equalize, settings.bias_correction] if settings else NOT_MEASURED,
     )

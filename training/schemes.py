@@ -49,6 +49,8 @@ class Way:
     ----------
     name
         `float32` or `float16` by the weights, the type of the integers, or what a trained network is called.
+    scheme
+        Of weights and activations, for trained networks as their tensors show it; None for the float network.
     settings
         What quantization after training did; None for the float network and for trained ones.
     profile
@@ -65,6 +67,7 @@ class Way:
     """
 
     name: str
+    scheme: Scheme | None
     settings: Settings | None
     profile: str | None
     accuracy: float | None
@@ -129,7 +132,7 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
     known = labels is not None
     plain = widened(graph)
     name = "float32" if plain is graph else "float16"
-    yield Way(name, None, None, accuracy(plain, test) if known else None, 1.0, None, len(write(graph)))
+    yield Way(name, None, None, None, accuracy(plain, test) if known else None, 1.0, None, len(write(graph)))
     first: Graph | None = None
     for settings in WAYS:
         result = quantize_after_training(graph, samples, settings, test=test)
@@ -137,6 +140,7 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
         found = result.measurement
         yield Way(
             settings.scheme.dtype,
+            settings.scheme,
             settings,
             Profile.TFLM.value,
             None if found.accuracy is None else found.accuracy.quantized,
@@ -146,12 +150,13 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
         )
     for name, network in trained.items():
         share = accuracy(network, test) if known else None
-        yield Way(name, None, Profile.TFLM.value, share, None, None, len(write(network)))
+        yield Way(name, scheme_of(network), None, Profile.TFLM.value, share, None, None, len(write(network)))
     for profile in Profile:
         if profile is not Profile.TFLM and first is not None:
             found_by = measure(plain, first, test, profile=profile)
             yield Way(
                 WAYS[0].scheme.dtype,
+                WAYS[0].scheme,
                 WAYS[0],
                 profile.value,
                 None if labels is None else float(np.mean(found_by.classes == labels)),
@@ -159,6 +164,22 @@ def _ways(graph: Graph, samples: Samples, test: Samples, trained: Mapping[str, G
                 _sqnr(found_by.layers),
                 len(write(first)),
             )
+
+
+def scheme_of(graph: Graph) -> Scheme | None:
+    """The scheme of a quantized network, as its layers with weights show it; None if none of them is 8-bit."""
+    layers = [(operator, LAYERS[operator.kind]) for operator in graph.operators if operator.kind in LAYERS]
+    weights = [graph.tensors[operator.inputs[places.weights]] for operator, places in layers]
+    signed = {tensor.dtype.name == "int8" for tensor in weights if tensor.dtype.name in ("int8", "uint8")}
+    if len(signed) != 1:
+        return None
+    activations = [graph.tensors[operator.outputs[0]].quantization for operator, _ in layers]
+    middle = 0 if True in signed else 128
+    return Scheme(
+        "int8" if True in signed else "uint8",
+        per_channel=any(tensor.quantization is not None and tensor.quantization.per_axis for tensor in weights),
+        symmetric=all(q is not None and (q.zero_point == middle).all() for q in activations),
+    )
 
 
 def _sqnr(layers: Sequence[LayerQuality]) -> float | None:

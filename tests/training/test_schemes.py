@@ -21,7 +21,7 @@ from eightfold.training.calibration import calibrate
 from eightfold.training.dequantization import dequantize
 from eightfold.training.evaluation import accuracy
 from eightfold.training.measurement import measure
-from eightfold.training.quantization import INT8, quantize
+from eightfold.training.quantization import INT8, LEGACY, Scheme, quantize
 from eightfold.training.samples import samples_of
 
 from .networks import chain, samples
@@ -63,6 +63,15 @@ def test_without_labels_there_is_agreement_alone(monkeypatch: pytest.MonkeyPatch
     assert "accuracy" not in capture.get()
 
 
+@pytest.mark.parametrize(
+    "scheme", [INT8, Scheme(per_channel=False), Scheme(symmetric=True), LEGACY], ids=lambda scheme: str(scheme)
+)
+def test_the_scheme_of_a_network_is_seen(scheme: Scheme) -> None:
+    graph = chain()
+    assert schemes.scheme_of(quantize(graph, calibrate(graph, samples(graph, 2)), scheme)) == scheme
+    assert schemes.scheme_of(graph) is None
+
+
 def test_noise_is_that_of_the_last_layer_even_where_its_weights_are_exact() -> None:
     graph = dequantize(quantize(chain(), calibrate(chain(), samples(chain(), 4))))
     data = samples(graph, 4)
@@ -86,7 +95,7 @@ def test_the_command_shows_the_table(
     assert main(command) == 0
     text = capsys.readouterr().out
     assert "digits_float: 20 samples, calibrated on 20" in text
-    for word in ("float32", "digits.tflite", "per channel", "xnnpack", "100.00%", "90,128"):
+    for word in ("float32", "digits ", "trained", "per channel", "xnnpack", "100.00%", "90,128"):
         assert word.replace("per ", "") in text
     assert main([*command, "--json", "-"]) == 0
     value: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -42,8 +42,10 @@ def test_its_files_are_what_the_comparison_reads(
     trained = [option for name in small.SCHEMES for option in ("--trained", str(tmp_path / f"trained-{name}.tflite"))]
     assert main([*command, "--test", str(tmp_path / "few.npz"), *trained]) == 0
     text = capsys.readouterr().out
-    assert "trained-int8-channel" in text
-    assert "trained-uint8.tflite" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("trained-int8-channel")]
+    assert line.split()[1:4] == ["channel", "asymmetric", "trained"]
+    (line,) = [line for line in text.splitlines() if line.startswith("trained-uint8")]
+    assert line.split()[1:4] == ["tensor", "asymmetric", "trained"]
 
 
 @pytest.mark.parametrize("function", ["RELU", "RELU6"])
