@@ -86,7 +86,7 @@ class Accumulators(wiring.Component):
         special, maximum = Signal(name="special"), Signal(name="maximum")
         m.d.comb += [
             special.eq(~self.first & (self.combine != Combine.ADD)),
-            maximum.eq(self.combine == Combine.MAXIMUM),
+            maximum.eq(special & (self.combine == Combine.MAXIMUM)),
         ]
         valid = stages(self.valid, 3, reset=True)
         through = stages(self.through, 3, reset=True)
@@ -107,22 +107,19 @@ class Accumulators(wiring.Component):
             m.d.sync += passed.eq(self.sums)
         m.d.comb += self.totals.eq(Mux(through[2], self._widened(passed), totals))
 
-        # With its complement in place of the total, one adder serves all: total - value = ~(~total + value).
+        # One adder serves all: with a value's complement, and one more, it subtracts.
         values = Signal(32 * config.columns)
-        m.d.comb += values.eq(Mux(back[1], self.results, self._widened(self.sums)))
+        difference = special[1]
+        m.d.comb += values.eq(Mux(back[1], self.results, self._widened(self.sums)) ^ difference.replicate(len(values)))
         with m.If(valid[0]):
-            m.d.sync += kept.eq(Mux(first[0], 0, Mux(special[0], ~read.data, read.data)))
-        added = [Signal(signed(33), name=f"added_{c}") for c in range(config.columns)]
-        m.d.comb += [
-            total.eq(kept.word_select(c, 32).as_signed() + values.word_select(c, 32).as_signed())
-            for c, total in enumerate(added)
-        ]
-        # The value is the smaller one where its difference is not negative, so that the complement of that is.
-        keeps = Cat(total[-1].replicate(32) for total in added)
-        larger = (keeps & ~kept) | (~keeps & values)
-        together = Cat(total[:32] for total in added)
-        with m.If(valid[1]):
-            m.d.sync += totals.eq(Mux(special[1], Mux(maximum[1], larger, ~together), together))
+            m.d.sync += kept.eq(Mux(first[0], 0, read.data))
+        for column in range(config.columns):
+            before, value = (signal.word_select(column, 32).as_signed() for signal in (kept, values))
+            added = Signal(signed(33), name=f"added_{column}")
+            m.d.comb += added.eq(before + value + difference)
+            larger = Mux(added < 0, ~value, before)
+            with m.If(valid[1]):
+                m.d.sync += totals.word_select(column, 32).eq(Mux(maximum[1], larger, added[:32]))
         return m
 
     def _widened(self, sums: Value) -> Value:

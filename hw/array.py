@@ -98,7 +98,9 @@ class SystolicArray(wiring.Component):
                 weight = Signal(signed(WEIGHT_BITS), name=f"weight_{cell}", reset_less=True)
                 next_swap = Signal(name=f"swap_{cell}", reset_less=True)
                 next_depthwise = Signal(name=f"depthwise_{cell}", reset_less=True)
-                total = Signal(signed(self._sum_bits), name=f"sum_{cell}", reset_less=True)
+                # No wider than the products of the rows so far need.
+                sum_bits = min(self._sum_bits, 16 + r.bit_length())
+                total = Signal(signed(sum_bits), name=f"sum_{cell}", reset_less=True)
                 chosen = Signal(signed(8), name=f"chosen_{cell}", reset_less=True)
                 m.d.sync += [
                     operand.eq(west),
