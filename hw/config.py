@@ -231,7 +231,7 @@ NAMED = {
             name="4x4", rows=4, columns=4, scratchpad_bytes=32 * KIB, weight_bytes=8 * KIB, accumulator_bytes=4 * KIB
         ),
         Config(
-            name="8x8", rows=8, columns=8, scratchpad_bytes=40 * KIB, weight_bytes=16 * KIB, accumulator_bytes=8 * KIB
+            name="8x8", rows=8, columns=8, scratchpad_bytes=32 * KIB, weight_bytes=16 * KIB, accumulator_bytes=16 * KIB
         ),
         Config(name="16x16"),
         Config(
