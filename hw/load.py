@@ -61,7 +61,7 @@ class LoadEngine(wiring.Component):
         Added to commands' DRAM addresses; a multiple of the bus width, whose lower bits are ignored.
     read : Out(ReadChannels)
     scratchpad
-        `enable`, `address` of a row, `data`, `mask`: always taken.
+        `enable` and, a cycle earlier, `upcoming`; `address` of a row, `data`, `mask`: always taken.
     weights
         `enable`, `address` of a line, `data`, `mask`: always taken.
     """
@@ -242,7 +242,8 @@ class _Receiver(wiring.Component):
         part_bits = (parts - 1).bit_length()
         here = modulo(place, parts)
         row = self.scratchpad
-        m.d.sync += row.enable.eq(enable & (last | (here == parts - 1)))
+        m.d.comb += row.upcoming.eq(enable & (last | (here == parts - 1)))
+        m.d.sync += row.enable.eq(row.upcoming)
         with m.If(enable):
             m.d.sync += row.address.eq(place[part_bits:])
             for part in range(parts):

@@ -19,6 +19,9 @@ ROW_LATENCY = 2
 WRITE_LATENCY = 1
 """Cycles from an execute engine's write to the one in which the banks take it."""
 
+STORE_LATENCY = 2
+"""Cycles from a store engine's request to its row."""
+
 
 def _byte_mask(mask: Any, width: int) -> Any:
     """Every bit of `mask` eight times over."""
@@ -33,6 +36,7 @@ def read_signature(config: Config) -> Signature:
     """How the execute engine reads."""
     return Signature(
         {
+            "upcoming": Out(1),
             "enable": Out(1),
             "address": Out(signed(ADDRESS_BITS)),
             "mask": Out(config.vector_bytes),
@@ -58,7 +62,15 @@ def write_signature(config: Config) -> Signature:
 def load_signature(config: Config) -> Signature:
     """How the load engine writes whole rows."""
     row = config.scratchpad_row_bytes
-    return Signature({"enable": Out(1), "address": Out(_address_bits(config)), "mask": Out(row), "data": Out(8 * row)})
+    return Signature(
+        {
+            "upcoming": Out(1),
+            "enable": Out(1),
+            "address": Out(_address_bits(config)),
+            "mask": Out(row),
+            "data": Out(8 * row),
+        }
+    )
 
 
 def store_signature(config: Config) -> Signature:
@@ -75,7 +87,8 @@ class Scratchpad(wiring.Component):
     `columns` bytes, both at any byte address; the load and store engines move whole rows.
 
     The load and store engines come first, always. Where one of them uses a port that the execute engine wants in the
-    same cycle, `frozen` says so, and the execute engine repeats that cycle.
+    same cycle, `frozen` says so, and the execute engine repeats that cycle. As nearly every register of the machine
+    has to know, it comes from a register of its own: all accesses are known one cycle ahead.
 
     Members
     -------
@@ -84,16 +97,19 @@ class Scratchpad(wiring.Component):
     frozen : Out(1)
         The execute engine must hold still in this cycle and come again with the same read and write.
     read
-        `enable`, `address`: byte address of lane 0 (signed; may lie before the first unmasked lane's), `mask`: lanes to
-        read, `fill`: what the other lanes show. `data`, `READ_LATENCY` unfrozen cycles later: a vector, lane
-        0 lowest; it holds while `enable` was low. `row`, `ROW_LATENCY` unfrozen cycles later: the `weight_row_bytes`
-        bytes from the address on, if that is a multiple of as many.
+        `upcoming`: the next cycle's `enable`, unless this one is frozen. `enable`, `address`: byte address of lane 0
+        (signed; may lie before the first unmasked lane's), `mask`: lanes to read, `fill`: what the other lanes show.
+        `data`, `READ_LATENCY` unfrozen cycles later: a vector, lane 0 lowest; it holds while `enable` was low. `row`,
+        `ROW_LATENCY` unfrozen cycles later: the `weight_row_bytes` bytes from the address on, if that is a multiple of
+        as many.
     write
         `enable`, `address`, `data`, `mask`: bytes to write, one per column of the array.
     load
-        `enable`, `address` of a row, `data`, `mask`: taken in the same cycle, visible to reads from the next on.
+        `upcoming`: the next cycle's `enable`. `enable`, `address` of a row, `data`, `mask`: taken in the same cycle,
+        visible to reads from the next on.
     store
-        `enable`, `address` of a row; `data` in the following cycle, and only then.
+        `enable`, `address` of a row, which is read in the next cycle; `data`, `STORE_LATENCY` cycles later, and only
+        then.
     """
 
     def __init__(self, config: Config) -> None:
@@ -119,16 +135,25 @@ class Scratchpad(wiring.Component):
         place_bits = (line - 1).bit_length()
         banks = []
         for side, data in enumerate(self._banks):
-            bank = Memory(data)
+            # A byte is not read in the cycle in which it is written: commands await each other. Its neighbours may be.
+            bank = Memory(data, attrs={"no_rw_check": 1})
             m.submodules[f"bank_{side}"] = bank
             banks.append((bank.read_port(), bank.write_port(granularity=8)))
 
-        reading = self.read.enable
-        writing = Signal()
-        m.d.comb += self.frozen.eq((self.store.enable & reading) | (self.load.enable & writing))
-        moving = ~self.frozen
+        reading, writing, storing = self.read.enable, Signal(), Signal()
+        store_row = Signal(row_bits, reset_less=True)
+        moving = Signal(init=1)
+        will_read = Mux(moving, self.read.upcoming, reading)
+        will_write = Mux(moving, self.write.enable, writing)
+        m.d.sync += [
+            moving.eq(~((self.store.enable & will_read) | (self.load.upcoming & will_write))),
+            storing.eq(self.store.enable),
+        ]
+        with m.If(self.store.enable):
+            m.d.sync += store_row.eq(self.store.address)
         m.d.comb += [
-            self.events.read.eq(self.store.enable | (reading & moving)),
+            self.frozen.eq(~moving),
+            self.events.read.eq(storing | (reading & moving)),
             self.events.write.eq(self.load.enable | writing),
         ]
 
@@ -136,7 +161,7 @@ class Scratchpad(wiring.Component):
         read_row = self.read.address[place_bits + 1 :][:row_bits]
         write_row = Signal(row_bits)
         write_odd = Signal()
-        write_data = Signal(16 * line, reset_less=True)
+        write_data = Signal(8 * line, reset_less=True)
         write_mask = Signal(2 * line, reset_less=True)
         for side, (read, write) in enumerate(banks):
             read_carry = self.read.address[place_bits] if side == 0 else 0
@@ -144,8 +169,8 @@ class Scratchpad(wiring.Component):
             half = slice(8 * line * side, 8 * line * (side + 1))
             lanes = slice(line * side, line * (side + 1))
             m.d.comb += [
-                read.en.eq(self.store.enable | reading),
-                read.addr.eq(Mux(self.store.enable, self.store.address, read_row + read_carry)),
+                read.en.eq(storing | reading),
+                read.addr.eq(Mux(storing, store_row, read_row + read_carry)),
                 self.store.data[half].eq(read.data),
             ]
             with m.If(self.load.enable):
@@ -157,37 +182,31 @@ class Scratchpad(wiring.Component):
             with m.Else():
                 m.d.comb += [
                     write.addr.eq(write_row + write_carry),
-                    write.data.eq(write_data[half]),
+                    write.data.eq(write_data),
                     write.en.eq(Mux(writing, write_mask[lanes], 0)),
                 ]
 
-        self._elaborate_read(m, moving, Cat(read.data for read, _ in banks), place_bits)
-        # Write: one register, behind the rotation to the banks' lanes.
+        self._elaborate_read(m, moving, [read.data for read, _ in banks], place_bits)
+        # Write: one register, behind the rotation to the lanes of a line, which is the same for both banks.
         with m.If(moving):
             m.d.sync += writing.eq(self.write.enable)
             with m.If(self.write.enable):
-                offset = self.write.address[: place_bits + 1]
+                place, odd = self.write.address[:place_bits], self.write.address[place_bits]
+                mask = _rotate_left(self.write.mask, line, place)
+                first = Cat(place <= lane for lane in range(line))
                 m.d.sync += [
                     write_row.eq(self.write.address[place_bits + 1 :]),
-                    write_odd.eq(self.write.address[place_bits]),
-                    write_data.eq(_rotate_left(self.write.data, 16 * line, offset.shift_left(3))),
-                    write_mask.eq(_rotate_left(self.write.mask, 2 * line, offset)),
+                    write_odd.eq(odd),
+                    write_data.eq(_rotate_left(self.write.data, 8 * line, place.shift_left(3))),
+                    write_mask.eq(Mux(odd, Cat(mask & ~first, mask & first), Cat(mask & first, mask & ~first))),
                 ]
         return m
 
-    def _elaborate_read(self, m: Module, moving: Any, row: Any, place_bits: int) -> None:
-        """Read: the banks' own register, one behind it, a coarse and a fine rotation."""
+    def _elaborate_read(self, m: Module, moving: Any, halves: list[Any], place_bits: int) -> None:
+        """Read: the banks' own register, the choice of a bank for each lane, a coarse and a fine rotation."""
         lanes = self._config.vector_bytes
         line = self._config.line_bytes
-        # If the freeze comes while a row leaves the banks, the next cycle may show the store engine's row in its place.
-        saved = Signal(16 * line, reset_less=True)
-        has_saved = Signal()
-        with m.If(moving):
-            m.d.sync += has_saved.eq(0)
-        with m.Elif(~has_saved):
-            m.d.sync += [has_saved.eq(1), saved.eq(row)]
-
-        fine_bits = place_bits // 2 + 1
+        fine_bits = place_bits // 2
         stages = [
             {
                 "enable": Signal(name=f"read_enable_{stage}"),
@@ -197,13 +216,27 @@ class Scratchpad(wiring.Component):
             }
             for stage in range(3)
         ]
-        registered = Signal(16 * line, reset_less=True)
-        coarse = Signal(8 * (lanes + (1 << fine_bits) - 1), reset_less=True)
+        place, odd = stages[0]["offset"][:place_bits], stages[0]["offset"][place_bits]
+        chosen = Signal(8 * line)
+        for lane in range(line):
+            even = Mux(place <= lane, ~odd, odd)
+            byte = Mux(even, *(half.word_select(lane, 8) for half in halves))
+            m.d.comb += chosen.word_select(lane, 8).eq(byte)
+        # If the freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place.
+        saved = Signal(8 * line, reset_less=True)
+        has_saved = Signal()
+        with m.If(moving):
+            m.d.sync += has_saved.eq(0)
+        with m.Elif(~has_saved):
+            m.d.sync += [has_saved.eq(1), saved.eq(chosen)]
+
+        registered = Signal(8 * line, reset_less=True)
+        coarse = Signal(8 * line, reset_less=True)
         data = Signal(8 * lanes, reset_less=True)
         # A row of weights keeps within a line; it needs no rotation.
         row_bytes = self._config.weight_row_bytes
-        place = stages[1]["offset"][(row_bytes - 1).bit_length() :]
-        m.d.comb += [self.read.data.eq(data), self.read.row.eq(registered.word_select(place, 8 * row_bytes))]
+        row_place = stages[1]["offset"][(row_bytes - 1).bit_length() : place_bits]
+        m.d.comb += [self.read.data.eq(data), self.read.row.eq(registered.word_select(row_place, 8 * row_bytes))]
         with m.If(moving):
             previous = {
                 "enable": self.read.enable,
@@ -217,16 +250,20 @@ class Scratchpad(wiring.Component):
                     m.d.sync += [stage[name].eq(previous[name]) for name in ("offset", "mask", "fill")]
                 previous = stage
             with m.If(stages[0]["enable"]):
-                m.d.sync += registered.eq(Mux(has_saved, saved, row))
+                m.d.sync += registered.eq(Mux(has_saved, saved, chosen))
             with m.If(stages[1]["enable"]):
-                ring = Cat(registered, registered)
-                high = stages[1]["offset"][fine_bits:]
-                m.d.sync += coarse.eq(ring.bit_select(high.shift_left(3 + fine_bits), len(coarse)))
+                high = stages[1]["offset"][fine_bits:place_bits]
+                m.d.sync += coarse.eq(_rotate_right(registered, high.shift_left(3 + fine_bits)))
             with m.If(stages[2]["enable"]):
                 low = stages[2]["offset"][:fine_bits]
                 keep = _byte_mask(stages[2]["mask"], lanes)
-                fine = coarse.bit_select(low.shift_left(3), 8 * lanes)
+                fine = _rotate_right(coarse, low.shift_left(3))[: 8 * lanes]
                 m.d.sync += data.eq((fine & keep) | (stages[2]["fill"].replicate(lanes) & ~keep))
+
+
+def _rotate_right(value: Any, amount: Any) -> Any:
+    """`value`, rotated by `amount`, which is less than its width."""
+    return Cat(value, value).bit_select(amount, len(value))
 
 
 def _rotate_left(value: Any, width: int, amount: Any) -> Any:

@@ -552,13 +552,14 @@ class Sequencer(wiring.Component):
         early = (address < 0) & ~(address[near:].all() & (before <= low))
         late = (after < 0) | (~after[near:].any() & (after[:near] < high))
         m.d.comb += [
-            self.read.enable.eq(valid[1] | self.tile_row),
+            self.read.upcoming.eq(valid[0] | tile.valid),
             self.swap.eq(swap[1]),
             self.depthwise.eq(depthwise[1]),
             self.accumulate_valid.eq(accumulate_valid[1]),
             self.output_valid.eq(output_valid[1]),
         ]
-        with m.If(valid[0] | tile.valid):
+        m.d.sync += self.read.enable.eq(self.read.upcoming)
+        with m.If(self.read.upcoming):
             m.d.sync += self.read.address.eq(Mux(tile.valid, tile.address, address))
         with m.If(valid[0]):
             m.d.sync += [

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
@@ -16,12 +16,12 @@ from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
 
 ROWS = 4
-"""Scratchpad rows that are on their way or in use at once: a row that is a beat is in use for three cycles."""
+"""Scratchpad rows that are on their way or in use at once: a row that is a beat is in use for four cycles."""
 
 TRANSFERS = 4
 """Commands whose bytes may wait behind those of the one that is being sent."""
 
-ROW_LATENCY = 2
+ROW_LATENCY = scratchpad.STORE_LATENCY + 1
 """Cycles from the request of a row to the first of its beats that can move to the output."""
 
 COMPLETION_LATENCY = 2
@@ -69,7 +69,7 @@ class StoreEngine(wiring.Component):
         Added to commands' DRAM addresses; a multiple of the bus width, whose lower bits are ignored.
     write : Out(WriteChannels)
     scratchpad
-        `enable`, `address` of a row: always taken; `data` in the next cycle.
+        `enable`, `address` of a row: always taken; `data` in the cycle after next.
     """
 
     def __init__(self, config: Config) -> None:
@@ -183,7 +183,7 @@ class Sender(wiring.Component):
     """Reads rows of the scratchpad and sends their bytes as the beats of a bus.
 
     From the cycle after a transfer was taken on, it asks for one row per cycle as long as fewer than `ROWS` are on
-    their way or in use. A row that was asked for in cycle t can be sent from t + 2 on, one beat per cycle: a beat moves
+    their way or in use. A row that was asked for in cycle t can be sent from t + 3 on, one beat per cycle: a beat moves
     to the output's register when that is free, its burst is announced and the beats before it have moved.
 
     Members
@@ -195,7 +195,7 @@ class Sender(wiring.Component):
     beats : Out(stream)
         For the bus.
     scratchpad
-        `enable`, `address` of a row: always taken; `data` in the next cycle.
+        `enable`, `address` of a row: always taken; `data` in the cycle after next.
     """
 
     def __init__(self, config: Config) -> None:
@@ -218,19 +218,19 @@ class Sender(wiring.Component):
         m.submodules.rows = rows
         reserved = Signal(range(ROWS + 1))
         arrived = Signal(range(ROWS + 1))
-        arriving = Signal()
+        arriving = Signal(scratchpad.STORE_LATENCY)
         asking = self._ask(m, queue, reserved)
         released = self._send(m, queue, rows.read_port(domain="comb"), arrived)
         write = rows.write_port()
         tail = Signal(range(ROWS))
-        m.d.comb += [write.en.eq(arriving), write.addr.eq(tail), write.data.eq(self.scratchpad.data)]
-        m.d.sync += arriving.eq(asking)
-        with m.If(arriving):
+        m.d.comb += [write.en.eq(arriving[-1]), write.addr.eq(tail), write.data.eq(self.scratchpad.data)]
+        m.d.sync += arriving.eq(Cat(asking, arriving))
+        with m.If(arriving[-1]):
             m.d.sync += tail.eq(tail + 1)
         with m.If(asking ^ released):
             m.d.sync += reserved.eq(Mux(asking, reserved + 1, reserved - 1))
-        with m.If(arriving ^ released):
-            m.d.sync += arrived.eq(Mux(arriving, arrived + 1, arrived - 1))
+        with m.If(arriving[-1] ^ released):
+            m.d.sync += arrived.eq(Mux(arriving[-1], arrived + 1, arrived - 1))
         return m
 
     def _ask(self, m: Module, queue: Queue, reserved: Any) -> Any:

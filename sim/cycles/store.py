@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw import queue, store
+from ...hw import queue, scratchpad, store
 from ...hw.commands import Opcode, Store
 from ...hw.config import Config
 from .agenda import Agenda, Phase
 from .engine import TransferEngine
 from .scratchpad import Scratchpad
 from .transfer import Extent, bursts
+
+_ROW_REQUEST = scratchpad.STORE_LATENCY - 1
+"""Cycles from the request of a row to its read."""
 
 _REGISTER = 1
 """Cycles from a beat's move to the output to the bus; from an answer to its count."""
@@ -105,6 +108,6 @@ class StoreEngine(TransferEngine[Store]):
         away = len(self._released) - store.ROWS
         released = self._released[away] if away >= 0 else 0
         self._asked = max(start, self._asked, released) + 1
-        self._scratchpad.store_reads.append(self._asked)
+        self._scratchpad.store_reads.append(self._asked + _ROW_REQUEST)
         self.rows += 1
         return self._asked + store.ROW_LATENCY

@@ -13,7 +13,7 @@ from eightfold.hw.commands import PARAMETER_ROWS, Combine, Execute, Finish, Mode
 from eightfold.hw.config import Config
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
-from eightfold.hw.scratchpad import Scratchpad
+from eightfold.hw.scratchpad import STORE_LATENCY, Scratchpad
 from eightfold.hw.weights import WeightBuffer
 from eightfold.sim.interpreter import Interpreter
 
@@ -214,10 +214,12 @@ def run(config, commands, images, image, *, steal=0.0, counts=(0, 0), cycles=40_
             if ctx.get(bench.engine.error.code) or done == len(commands):
                 break
             # Reads and writes of nothing, which only take the ports.
-            ctx.set(bench.pad.load.enable, rng.random() < steal)
+            ctx.set(bench.pad.load.enable, ctx.get(bench.pad.load.upcoming))
+            ctx.set(bench.pad.load.upcoming, rng.random() < steal)
             ctx.set(bench.pad.load.mask, 0)
             ctx.set(bench.pad.store.enable, rng.random() < steal)
         ctx.set(bench.pad.load.enable, 0)
+        ctx.set(bench.pad.load.upcoming, 0)
         result["error"] = (ErrorCode(ctx.get(bench.engine.error.code)), ctx.get(bench.engine.error.index))
         result["busy"] = ctx.get(bench.engine.busy)
         result["waiting"] = ctx.get(bench.engine.waiting)
@@ -225,7 +227,7 @@ def run(config, commands, images, image, *, steal=0.0, counts=(0, 0), cycles=40_
         for number in range(config.scratchpad_bytes // row):
             ctx.set(bench.pad.store.enable, 1)
             ctx.set(bench.pad.store.address, number)
-            await ctx.tick()
+            await ctx.tick().repeat(STORE_LATENCY)
             memory.append(ctx.get(bench.pad.store.data).to_bytes(row, "little"))
         result["memory"] = np.frombuffer(b"".join(memory), np.uint8)
 

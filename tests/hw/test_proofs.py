@@ -369,14 +369,17 @@ def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Pro
     p = Proof()
     p.m.submodules.dut = dut
     read, write, load, store = dut.read, dut.write, dut.load, dut.store
-    p.free(read.enable, read.address, read.mask, write.enable, write.address, write.mask)
-    p.free(load.enable, load.address, load.mask, store.enable, store.address)
+    p.free(read.upcoming, read.address, read.mask, write.enable, write.address, write.mask)
+    p.free(load.upcoming, load.address, load.mask, store.enable, store.address)
     # What happens to one bit of all bytes happens to the others.
     for port, lanes, name in ((write.data, config.columns, "written"), (load.data, 2 * config.line_bytes, "loaded")):
         bits = p.any(lanes, name)
         p.m.d.comb += port.eq(Cat(Cat(bits[lane], Const(0, 7)) for lane in range(lanes)))
     p.m.d.comb += read.fill.eq(p.any(1, "fill"))
     moving = ~dut.frozen
+    with p.m.If(moving):
+        p.m.d.sync += read.enable.eq(read.upcoming)
+    p.m.d.sync += load.enable.eq(load.upcoming)
     size = config.scratchpad_bytes
     p.assume((read.address >= 0) & (read.address + config.vector_bytes <= size))
     p.assume(write.address + config.columns <= size)
@@ -393,7 +396,8 @@ def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Pro
         p.m.d.sync += byte.eq(load.data.word_select(place, 8))
     with p.m.Elif(pending & ~load.enable):
         p.m.d.sync += byte.eq(pending_byte)
-    p.check(~p.past(store.enable & (store.address == row)) | (store.data.word_select(place, 8) == p.past(byte)))
+    stored = p.past(store.enable & (store.address == row))
+    p.check(~p.past(stored) | (store.data.word_select(place, 8) == p.past(byte)))
     # What a read has to show travels beside it, in unfrozen cycles.
     lane = (address - read.address)[: len(read.address)]
     expected = Mux(read.mask.bit_select(lane[:2], 1), byte, read.fill)

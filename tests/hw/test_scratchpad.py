@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eightfold.hw.config import Config
-from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
+from eightfold.hw.scratchpad import READ_LATENCY, STORE_LATENCY, Scratchpad
 
 from .simulate import pack, simulate
 
@@ -27,27 +27,32 @@ def test_all_four_ports_at_once(config):
     expected_reads, reads, expected_stores, stores = [], [], [], []
     rows = config.scratchpad_bytes // row_bytes
 
+    def draw_access():
+        return {
+            "read": rng.random() < 0.7,
+            "read_address": int(rng.integers(0, config.scratchpad_bytes - config.vector_bytes + 1)),
+            "read_mask": int(rng.integers(0, 1 << config.vector_bytes)),
+            "fill": int(rng.integers(0, 256)),
+            "write": rng.random() < 0.7,
+            "write_address": int(rng.integers(0, config.scratchpad_bytes - config.columns + 1)),
+            "write_mask": (1 << int(rng.integers(1, config.columns + 1))) - 1,
+            "data": rng.integers(0, 256, config.columns, dtype=np.uint8),
+        }
+
     async def bench(ctx):
         busy_write = None  # what the banks take in this cycle
         read_pipe = [None] * READ_LATENCY
-        store_pending = False
-        access = None
+        store_pipe = [None] * STORE_LATENCY  # the rows that have been asked for, the latest first
+        access, following = draw_access(), draw_access()
+        load = False
         for _ in range(3000):
-            if access is None:
-                access = {
-                    "read": rng.random() < 0.7,
-                    "read_address": int(rng.integers(0, config.scratchpad_bytes - config.vector_bytes + 1)),
-                    "read_mask": int(rng.integers(0, 1 << config.vector_bytes)),
-                    "fill": int(rng.integers(0, 256)),
-                    "write": rng.random() < 0.7,
-                    "write_address": int(rng.integers(0, config.scratchpad_bytes - config.columns + 1)),
-                    "write_mask": (1 << int(rng.integers(1, config.columns + 1))) - 1,
-                    "data": rng.integers(0, 256, config.columns, dtype=np.uint8),
-                }
-            load, store = rng.random() < 0.3, rng.random() < 0.3
+            loads_next = rng.random() < 0.3
+            store = rng.random() < 0.3
             load_row, store_row = int(rng.integers(rows)), int(rng.integers(rows))
             load_mask = rng.random(row_bytes) < 0.5
             load_data = rng.integers(0, 256, row_bytes, dtype=np.uint8)
+            ctx.set(pad.read.upcoming, following["read"])
+            ctx.set(pad.load.upcoming, loads_next)
             ctx.set(pad.read.enable, access["read"])
             ctx.set(pad.read.address, access["read_address"])
             ctx.set(pad.read.mask, access["read_mask"])
@@ -62,13 +67,15 @@ def test_all_four_ports_at_once(config):
             ctx.set(pad.load.data, pack(load_data, 8))
             ctx.set(pad.store.enable, store)
             ctx.set(pad.store.address, store_row)
-            if store_pending:
+            # A row is read in the cycle after it was asked for, and shown in the one after that.
+            reading = store_pipe[0]
+            if store_pipe[1] is not None:
                 stores.append(ctx.get(pad.store.data))
-            store_pending = store
-            if store:
-                expected_stores.append(pack(memory[store_row * row_bytes :][:row_bytes], 8))
+            if reading is not None:
+                expected_stores.append(pack(memory[reading * row_bytes :][:row_bytes], 8))
+            store_pipe = [store_row if store else None, reading]
             frozen = ctx.get(pad.frozen)
-            assert frozen == ((store and access["read"]) or (load and busy_write is not None))
+            assert frozen == ((reading is not None and access["read"]) or (load and busy_write is not None))
             if not frozen:
                 shown = None
                 if access["read"]:
@@ -91,7 +98,8 @@ def test_all_four_ports_at_once(config):
                 busy_write = None
                 if access["write"]:
                     busy_write = (access["write_address"], access["write_mask"], access["data"])
-                access = None
+                access, following = following, draw_access()
+            load = loads_next
             await ctx.tick()
 
     simulate(pad, bench)

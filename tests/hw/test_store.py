@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from eightfold.hw.commands import Store
 from eightfold.hw.config import Config
 from eightfold.hw.registers import ErrorCode
+from eightfold.hw.scratchpad import STORE_LATENCY
 from eightfold.hw.store import StoreEngine
 
 from .bus import Bus, feed
@@ -45,9 +46,10 @@ class Bench(wiring.Component):
 
     async def serve(self, ctx: Any) -> None:
         port, row = self.engine.scratchpad, self.config.scratchpad_row_bytes
+        rows = [b"\xee" * row] * STORE_LATENCY
         async for _, _, enable, address in ctx.tick().sample(port.enable, port.address):
-            value = self.scratchpad[address * row : (address + 1) * row] if enable else b"\xee" * row
-            ctx.set(port.data, int.from_bytes(value, "little"))
+            rows = [self.scratchpad[address * row : (address + 1) * row] if enable else b"\xee" * row, *rows[:-1]]
+            ctx.set(port.data, int.from_bytes(rows[-1], "little"))
             if enable:
                 self.row_reads.append(address)
 
