@@ -81,12 +81,13 @@ class Fetch(wiring.Component):
         bursts = Signal(range(MAX_BURSTS + 1))
         room = self._burst_beats - modulo(place, self._burst_beats)
         beats = Signal(range(self._burst_beats + 1))
+        few = len(beats)
         ar, r = self.read.ar, self.read.r
         asked = ar.valid & ar.ready
         answered = r.valid & r.payload.last
         taken = buffer.o.valid & buffer.o.ready
         m.d.comb += [
-            beats.eq(Mux(left < room, left, room)),
+            beats.eq(Mux(left[few:].any() | (left[:few] >= room), room, left)),
             ar.valid.eq((left != 0) & (reserved <= depth - self._burst_beats) & ~self.halt),
             ar.payload.address.eq(place << bus_bits),
             ar.payload.length.eq(beats - 1),
@@ -213,16 +214,18 @@ class Dispatch(wiring.Component):
         fits = Signal(len(COMMANDS))
         short = Signal(len(COMMANDS))
         queues = []
+        few = max(kind.words() for kind in COMMANDS.values()).bit_length()
+        many = left[few:].any()
         for place, (name, code, kind) in enumerate(self._ENGINES):
             # Room for whole commands: the words of one never wait on each other.
             depth = QUEUE_COMMANDS * kind.words()
-            m.submodules[f"{name}_queue"] = queue = Queue(shape=WORD_BITS, depth=depth)
+            m.submodules[f"{name}_queue"] = queue = Queue(shape=WORD_BITS, depth=depth, block=True)
             queues.append(queue)
             wiring.connect(m, queue.o, wiring.flipped(getattr(self, name)))
             m.d.comb += [
                 chosen[place].eq(opcode == code),
                 fits[place].eq(queue.level <= depth - kind.words()),
-                short[place].eq(left < kind.words()),
+                short[place].eq(~many & (left[:few] < kind.words())),
             ]
 
         illegal = Signal()

@@ -26,6 +26,8 @@ class Queue(wiring.Component):
         Of an element.
     depth
         Elements that the memory holds, at least 2.
+    block
+        Whether the memory is a block RAM, be it ever so small: wide words cost less there than in look-up tables.
 
     Members
     -------
@@ -36,10 +38,12 @@ class Queue(wiring.Component):
         Elements in the memory.
     """
 
-    def __init__(self, *, shape: Any, depth: int) -> None:
+    def __init__(self, *, shape: Any, depth: int, block: bool = False) -> None:
         if depth < 2:
             raise ValueError(f"depth is {depth}; at least 2 was expected")
         self._depth = depth
+        # No collisions: an element is read no sooner than the cycle after it was written.
+        self._attrs = {"no_rw_check": 1, **({"ram_style": "block"} if block else {})}
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -51,8 +55,7 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        # No collisions: an element is read no sooner than the cycle after it was written.
-        m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = Memory(self._data, attrs=self._attrs)
         write, read = memory.write_port(), memory.read_port()
         head = Signal(range(self._depth))
         tail = Signal(range(self._depth))
