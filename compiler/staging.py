@@ -108,6 +108,8 @@ def pieces_of(
     unused = 2 * config.scratchpad_row_bytes
     stop = min((piece.address for pieces in staging.values() for piece in pieces), default=config.scratchpad_bytes)
     top, room = usages[position].top, stop
+    # The parameters of a piece's blocks come at once, and others' are to stay.
+    most = config.weight_bytes // 4 // (work.block_bytes(config) - tiles)
     found: list[tuple[int, int]] = []
     for at in range(position - 1, -1, -1):
         now, after = usages[at].activity, usages[at + 1].activity
@@ -117,7 +119,7 @@ def pieces_of(
             continue
         # Where the array writes, a load would make it wait; and what the next layer loads itself comes first.
         idle = int(share * ((now.array_cycles - now.writes) * config.bus_bytes - after.bytes))
-        blocks = min(left, idle // tiles, (room - unused) // tiles)
+        blocks = min(left, most, idle // tiles, (room - unused) // tiles)
         if blocks > 0:
             found.append((at, blocks))
             left, room = left - blocks, room - blocks * tiles - unused

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from eightfold.compiler import CompileError, MachineStep, Program, compile, streams
-from eightfold.golden.graph import Graph
+from eightfold.golden.graph import Graph, Quantization
 from eightfold.hw.commands import Execute, Load, Memory
 from eightfold.hw.config import KIB, Config
 from eightfold.sim import simulation
@@ -127,3 +128,14 @@ def test_random_networks_are_exact_in_every_order_that_the_waits_allow(
     for order in (None, Random(seed)):
         wrong = mismatches(program, [image], order)
         assert not any(wrong.values()), wrong
+
+
+def test_parameters_of_many_blocks_fit_the_weight_buffer() -> None:
+    """A factor for each channel: most of a block's bytes are its parameters."""
+    builder = Builder((1, 12, 16, 16)).convolution(4, (1, 16)).convolution(8, (12, 16), padding="VALID")
+    builder.convolution(1001, (1, 1))
+    scale = Quantization(np.array([0.02], np.float32), np.array([3]))
+    factors = builder.constant(builder.random.integers(-128, 128, 1001).astype(np.int8), scale)
+    builder.apply("MUL", (builder.last, factors), (1, 1, 1, 1001), {"fused_activation_function": "NONE"})
+    program = compile(builder.graph(), Config.named("4x4"))
+    assert not any(mismatches(program, [builder.image()]).values())
