@@ -116,8 +116,11 @@ class Filters:
         return self.rows.passes, self.columns.passes
 
     def most(self, config: Config) -> int:
-        """Output pixels of one command: sums of one pass go past the accumulators, others have to fit them."""
-        held = self.held or self.passes != (1, 1)
+        """Output pixels of one command: sums of one pass go past the accumulators, others have to fit them.
+
+        So do those that may have to wait for requantization.
+        """
+        held = self.held or self.passes != (1, 1) or config.turns > 1
         return config.accumulator_depth if held else Execute.largest("pixels")
 
     @property

@@ -451,6 +451,9 @@ def explore(
     weights: Annotated[str | None, typer.Option(metavar="KIB,...", help="Memory for packed weights.")] = None,
     accumulators: Annotated[str | None, typer.Option(metavar="KIB,...", help="Memory for partial sums.")] = None,
     bus: Annotated[str | None, typer.Option(metavar="BYTES,...", help="Width of the bus.")] = None,
+    lanes: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Of the requantization; 0 for one per column.")
+    ] = None,
     rounding: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Of the requantization: double, double-up, single.")
     ] = None,
@@ -503,6 +506,7 @@ def explore(
         "weight_bytes": weights,
         "accumulator_bytes": accumulators,
         "bus_bytes": bus,
+        "lanes": lanes,
         "rounding": rounding,
         "fuse": fuse,
     }

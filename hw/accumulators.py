@@ -45,8 +45,10 @@ class Accumulators(wiring.Component):
         In `LEAD` cycles `sums` leave as they are.
     sums : In(sum_bits * columns)
         Signed sums of all columns.
-    results : In(32 * columns)
-        Signed results of all columns.
+    results : In(32 * lanes)
+        Signed results of all columns or, where these share lanes, of `part` of them.
+    part : In(range(turns))
+        Which columns come back in this step: `lanes` of them. There is no such member where all do.
     totals : Out(32 * columns)
         Signed 32-bit totals of a step, or the sums that leave, `LATENCY` cycles after they were there; they hold until
         the next.
@@ -64,7 +66,8 @@ class Accumulators(wiring.Component):
                 "address": In((config.accumulator_depth - 1).bit_length()),
                 "through": In(1),
                 "sums": In(config.sum_bits * config.columns),
-                "results": In(32 * config.columns),
+                "results": In(32 * config.lane_count),
+                **({"part": In(range(config.turns))} if config.turns > 1 else {}),
                 "totals": Out(32 * config.columns),
             }
         )
@@ -75,7 +78,7 @@ class Accumulators(wiring.Component):
         config = self._config
         # No collisions: a total is read no sooner than the cycle after it was written, see `REVISIT`.
         m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1})
-        read, write = memory.read_port(), memory.write_port()
+        read, write = memory.read_port(), memory.write_port(granularity=32 * config.lane_count)
 
         def stages(value: Value, count: int, *, reset: bool = False) -> list[Signal]:
             """What `value` was one cycle ago, two, and so on."""
@@ -101,8 +104,13 @@ class Accumulators(wiring.Component):
             read.en.eq(self.valid & ~self.first),
             write.addr.eq(address[2]),
             write.data.eq(totals),
-            write.en.eq(valid[2] & ~last[2]),
         ]
+        written = valid[2] & ~last[2]
+        if config.turns > 1:
+            part, came = stages(self.part, 3), stages(back[1], 1)[0]
+            m.d.comb += write.en.eq(Cat(written & (~came | (part[2] == turn)) for turn in range(config.turns)))
+        else:
+            m.d.comb += write.en.eq(written)
         with m.If(through[1]):
             m.d.sync += passed.eq(self.sums)
         m.d.comb += self.totals.eq(Mux(through[2], self._widened(passed), totals))
@@ -110,7 +118,8 @@ class Accumulators(wiring.Component):
         # One adder serves all: with a value's complement, and one more, it subtracts.
         values = Signal(32 * config.columns)
         difference = special[1]
-        m.d.comb += values.eq(Mux(back[1], self.results, self._widened(self.sums)) ^ difference.replicate(len(values)))
+        results = self.results.replicate(config.turns)
+        m.d.comb += values.eq(Mux(back[1], results, self._widened(self.sums)) ^ difference.replicate(len(values)))
         with m.If(valid[0]):
             m.d.sync += kept.eq(Mux(first[0], 0, read.data))
         for column in range(config.columns):

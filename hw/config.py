@@ -48,6 +48,9 @@ class Config:
         Read bursts of the load engine that may be under way at once.
     multiplier_stages
         Registers between a processing element's multiplier and its adder.
+    lanes
+        Requantization lanes, a divisor of `columns`, of which each serves at most `rows` columns; 0 for one per column.
+        Fewer lanes take columns in turns; sums that wait for them lie in a memory as large as the accumulators.
     rounding
         How the requantization lanes round.
 
@@ -67,6 +70,7 @@ class Config:
     burst_beats: int = 64
     outstanding_bursts: int = 8
     multiplier_stages: int = 1
+    lanes: int = 0
     rounding: Rounding = Rounding.DOUBLE
 
     def __post_init__(self) -> None:
@@ -80,6 +84,11 @@ class Config:
         self._within("columns", 2, 64)
         self._within("multiplier_stages", 1, 2)
         self._within("outstanding_bursts", 1, 16)
+        if self.lanes and (self.columns % self.lanes or not 1 <= self.columns // self.lanes <= self.rows):
+            raise ConfigError(
+                f"lanes is {self.lanes}; 0 was expected, or a divisor of {self.columns} columns, a lane for at most "
+                f"{self.rows} of them"
+            )
         self._one_of("bus_bytes", (4, 8, 16, 32))
         self._one_of("burst_beats", (1, 2, 4, 8, 16, 32, 64, 128, 256))
         if self.burst_beats * self.bus_bytes > 4 * KIB:
@@ -152,6 +161,21 @@ class Config:
         return self.accumulator_bytes // (4 * self.columns)
 
     @property
+    def lane_count(self) -> int:
+        """Requantization lanes."""
+        return self.lanes or self.columns
+
+    @property
+    def turns(self) -> int:
+        """Cycles in which the requantization lanes work off a pixel, as many columns in each as there are lanes."""
+        return self.columns // self.lane_count
+
+    @property
+    def queue_bytes(self) -> int:
+        """Memory for the sums that wait for requantization lanes: none where each column has one."""
+        return self.accumulator_bytes if self.turns > 1 else 0
+
+    @property
     def sum_bits(self) -> int:
         """Bits of a partial sum within the array: products of 8 and 9 bits fit 16, summed over all rows."""
         return 16 + (self.rows - 1).bit_length()
@@ -159,7 +183,7 @@ class Config:
     @property
     def sram_bytes(self) -> int:
         """All on-chip memory."""
-        return self.scratchpad_bytes + self.weight_bytes + self.accumulator_bytes
+        return self.scratchpad_bytes + self.weight_bytes + self.accumulator_bytes + self.queue_bytes
 
     @property
     def multipliers(self) -> int:

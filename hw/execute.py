@@ -6,15 +6,16 @@ from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
-from . import accumulators, requantization, scratchpad, weights
+from . import accumulators, backlog, requantization, scratchpad, weights
 from .accumulators import Accumulators
 from .array import WEIGHT_BITS, SystolicArray
+from .backlog import Backlog
 from .commands import ADDRESS_BITS, INDEX_BITS, PARAMETER_ROWS
 from .config import Config
 from .delay import DelayLine
 from .engine import engine_members
 from .requantization import RequantizationLanes
-from .sequencer import ISSUE_LATENCY, RETURN_LATENCY, Sequencer
+from .sequencer import ISSUE_LATENCY, Sequencer
 
 EVENTS = ("array_step", "output", "weight_read", "accumulator_read", "accumulator_write")
 
@@ -36,7 +37,8 @@ class Pipeline:
         self.operands = self.read + scratchpad.READ_LATENCY
         self.sums = self.operands + self.array
         self.totals = self.sums + accumulators.LATENCY
-        self.outputs = self.totals + requantization.LATENCY
+        self.lanes = self.totals + backlog.latency(config)
+        self.outputs = self.lanes + requantization.LATENCY
         self.banks = self.outputs + scratchpad.WRITE_LATENCY
         self.completed = self.banks + 1
 
@@ -125,7 +127,12 @@ class _Core(wiring.Component):
             multiplier_stages=config.multiplier_stages,
         )
         m.submodules.accumulators = sums = Accumulators(config)
-        m.submodules.requantization = lanes = RequantizationLanes(columns=config.columns, rounding=config.rounding)
+        m.submodules.requantization = lanes = RequantizationLanes(
+            columns=config.columns, lanes=config.lane_count, rounding=config.rounding
+        )
+        m.submodules.backlog = waiting = Backlog(
+            config, width=len(sequencer.output.as_value()), ahead=at.totals - at.read
+        )
 
         connect(m, sequencer.commands, flipped(self.commands))
         connect(m, sequencer.read, flipped(self.read))
@@ -160,9 +167,7 @@ class _Core(wiring.Component):
             width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read
         )
         step = data.View(sequencer.accumulate.shape(), line.o_data)
-        m.submodules.return_line = back = DelayLine(
-            width=len(Cat(step.address, step.combine, step.first)), cycles=RETURN_LATENCY
-        )
+        place = Cat(step.address, step.combine, step.first)
         pixel, through, begins = Signal(), Signal(), Signal()
         m.d.comb += [
             line.i_valid.eq(sequencer.accumulate_valid),
@@ -170,34 +175,34 @@ class _Core(wiring.Component):
             pixel.eq(line.o_valid & step.pixel),
             through.eq(pixel & step.through),
             begins.eq(line.o_valid & step.begin),
-            back.i_valid.eq(through),
-            back.i_data.eq(Cat(step.address, step.combine, step.first)),
             # Sums that go through and results that come back are those of one pass; no other step is near.
             sums.through.eq(through),
-            sums.back.eq(back.o_valid),
-            sums.valid.eq((pixel & ~step.through) | back.o_valid),
-            sums.last.eq(step.last & ~back.o_valid),
-            Cat(sums.address, sums.combine, sums.first).eq(
-                Mux(back.o_valid, back.o_data, Cat(step.address, step.combine, step.first))
-            ),
+            sums.back.eq(waiting.back),
+            sums.valid.eq((pixel & ~step.through) | waiting.back),
+            sums.last.eq(step.last & ~waiting.back),
+            Cat(sums.address, sums.combine, sums.first).eq(Mux(waiting.back, waiting.o_place, place)),
             sums.results.eq(lanes.results),
+            waiting.begins.eq(begins),
+            waiting.enters.eq(line.o_valid & step.enters),
+            waiting.returns.eq(through),
+            waiting.place.eq(place),
+            waiting.totals.eq(sums.totals),
+            lanes.begin.eq(waiting.begin),
+            lanes.valid.eq(waiting.valid),
+            lanes.accumulators.eq(waiting.accumulators),
         ]
-        lead = accumulators.LEAD + accumulators.LATENCY
-        begin, valid = Signal(lead - 1), Signal(lead)
-        m.d.sync += [
-            begin.eq((begin << 1) | begins),
-            valid.eq((valid << 1) | (pixel & step.last)),
-        ]
+        if config.turns > 1:
+            m.d.comb += [sums.part.eq(waiting.part), lanes.turn.eq(waiting.turn)]
         with m.If(begins):
             m.d.sync += [lanes.pre_shift.eq(step.pre_shift), lanes.square.eq(step.square)]
-        m.d.comb += [lanes.begin.eq(begin[-1]), lanes.valid.eq(valid[-1]), lanes.accumulators.eq(sums.totals)]
-        self._elaborate_output(m, sequencer, lanes)
+        self._elaborate_output(m, sequencer, waiting, lanes)
+        # Of a pixel that comes back in parts, the last one counts.
+        counted = sums.valid & (~waiting.back | (waiting.part == config.turns - 1))
         m.d.comb += [
             self.events.array_step.eq(sequencer.read.enable & ~sequencer.tile_row),
-            self.events.output.eq(self.write.enable),
             self.events.weight_read.eq(sequencer.weights.enable),
-            self.events.accumulator_read.eq(sums.valid & ~sums.first),
-            self.events.accumulator_write.eq(sums.valid & ~sums.last),
+            self.events.accumulator_read.eq(counted & ~sums.first),
+            self.events.accumulator_write.eq(counted & ~sums.last),
         ]
         return m
 
@@ -243,39 +248,41 @@ class _Core(wiring.Component):
         ]
         return north
 
-    def _elaborate_output(self, m: Module, sequencer: Sequencer, lanes: RequantizationLanes) -> None:
+    def _elaborate_output(self, m: Module, sequencer: Sequencer, waiting: Backlog, lanes: RequantizationLanes) -> None:
         """Where outputs go travels beside them; so does what ends a command."""
-        config, at = self._config, self._pipeline
-        m.submodules.output_line = line = DelayLine(
-            width=len(sequencer.output.as_value()), cycles=at.outputs - 1 - at.read
-        )
-        output = data.View(sequencer.output.shape(), line.o_data)
+        config = self._config
+        output = data.View(sequencer.output.shape(), waiting.o_note)
         m.d.comb += [
-            line.i_valid.eq(sequencer.output_valid),
-            line.i_data.eq(sequencer.output),
+            waiting.note_valid.eq(sequencer.output_valid),
+            waiting.note.eq(sequencer.output),
             lanes.zero_point.eq(output.zero_point),
             lanes.lower.eq(output.lower),
             lanes.upper.eq(output.upper),
         ]
-        write = Signal()
+        write, whole = Signal(), Signal()
         address = Signal(ADDRESS_BITS, reset_less=True)
         channels = Signal(range(config.columns + 1), reset_less=True)
         index = Signal(INDEX_BITS, reset_less=True)
         last = Signal(2)
         outside = Signal()
         m.d.sync += [
-            write.eq(line.o_valid & output.write),
-            last.eq(Cat(line.o_valid & output.last, last)),
+            write.eq(waiting.comes & output.write),
+            whole.eq(waiting.final),
+            last.eq(Cat(waiting.comes & waiting.final & output.last, last)),
             self.completed.eq(self.completed + last[1]),
         ]
-        with m.If(line.o_valid):
+        with m.If(waiting.comes & waiting.first):
             m.d.sync += [address.eq(output.address), channels.eq(output.channels), index.eq(output.index)]
+        with m.Elif(waiting.comes):
+            left = Mux(channels > config.lane_count, channels - config.lane_count, 0)
+            m.d.sync += [address.eq(address + config.lane_count), channels.eq(left)]
         m.d.comb += [
-            outside.eq(write & (address + channels > config.scratchpad_bytes)),
+            outside.eq(write & (channels != 0) & (address + channels > config.scratchpad_bytes)),
             self.write.enable.eq(write & ~outside),
             self.write.address.eq(address),
             self.write.data.eq(lanes.outputs),
-            self.write.mask.eq(((1 << channels) - 1)[: config.columns]),
+            self.write.mask.eq(((1 << channels) - 1)[: config.lane_count]),
+            self.events.output.eq(self.write.enable & whole),
             sequencer.outside.eq(outside),
             sequencer.outside_index.eq(index),
         ]

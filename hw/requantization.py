@@ -18,7 +18,7 @@ LATENCY = RESULT_LATENCY + 1
 
 
 class RequantizationLanes(wiring.Component):
-    """Requantizes one accumulator per column in every cycle.
+    """Requantizes one accumulator per lane in every cycle: those of all columns, or of each part of them in its turn.
 
     Each lane computes the result `round(((accumulator + bias) << pre_shift) * multiplier * 2^(shift - 31))`, where
     `rounding` says how to round, and the output `clamp(zero_point + result)`. A positive `shift` takes the place of
@@ -28,33 +28,42 @@ class RequantizationLanes(wiring.Component):
     Parameters
     ----------
     columns
-        Lanes.
+        Of the array.
+    lanes
+        A divisor of `columns`.
     rounding
         One of `config.FIXED_POINT`.
 
     Members
     -------
     row_valid, row : In(1), In(8 * columns)
-        A byte of every lane's next parameters. `PARAMETER_ROWS` of them make a set.
+        A byte of every column's next parameters. `PARAMETER_ROWS` of them make a set.
     begin : In(1)
-        From the next cycle on, `accumulators` have the parameters that the latest rows made. The next row may follow
-        three cycles later.
+        From the next cycle on, `accumulators` have the parameters that the latest rows made; where there is a `turn`,
+        from the next but one. The next row may follow three cycles later.
     pre_shift, square : In(5), In(1)
         They belong to the parameters, one cycle after `begin`.
-    valid, accumulators : In(1), In(32 * columns)
+    turn : In(range(columns // lanes))
+        To which columns the next cycle's `accumulators` belong: `lanes` of them from `turn * lanes` on. Where each
+        column has a lane of its own, there is no such member.
+    valid, accumulators : In(1), In(32 * lanes)
         Signed accumulators, possibly in every cycle.
     zero_point, lower, upper : In(8)
         For the accumulators of `LATENCY - 1` cycles ago. Signed.
-    results : Out(32 * columns)
+    results : Out(32 * lanes)
         Signed, the low 32 bits, `RESULT_LATENCY` cycles after their accumulators; they hold until the next.
-    outputs : Out(8 * columns)
+    outputs : Out(8 * lanes)
         Signed, `LATENCY` cycles after their accumulators; they hold until the next.
     """
 
-    def __init__(self, *, columns: int, rounding: Rounding) -> None:
+    def __init__(self, *, columns: int, lanes: int, rounding: Rounding) -> None:
         if rounding not in FIXED_POINT:
             raise ValueError(f"rounding is {rounding}; one of {', '.join(map(str, FIXED_POINT))} was expected")
+        if lanes < 1 or columns % lanes:
+            raise ValueError(f"lanes is {lanes}; a divisor of {columns} columns was expected")
         self._columns = columns
+        self._lanes = lanes
+        self._turns = columns // lanes
         self._rounding = rounding
         super().__init__(
             {
@@ -64,12 +73,13 @@ class RequantizationLanes(wiring.Component):
                 "pre_shift": In(5),
                 "square": In(1),
                 "valid": In(1),
-                "accumulators": In(32 * columns),
+                **({"turn": In(range(self._turns))} if self._turns > 1 else {}),
+                "accumulators": In(32 * lanes),
                 "zero_point": In(signed(8)),
                 "lower": In(signed(8)),
                 "upper": In(signed(8)),
-                "results": Out(32 * columns),
-                "outputs": Out(8 * columns),
+                "results": Out(32 * lanes),
+                "outputs": Out(8 * lanes),
             }
         )
 
@@ -81,35 +91,75 @@ class RequantizationLanes(wiring.Component):
 
         # Step k of the pipeline takes place k cycles after the accumulator's arrival. Parameters change one cycle
         # before the step that uses them, so that pixels of two blocks can follow each other.
-        valid: list[Value] = [self.valid]
-        begin: list[Value] = [self.begin]
-        for step in range(1, LATENCY):
-            for flags, name in ((valid, "valid"), (begin, "begin")):
-                flag = Signal(name=f"{name}_{step}")
-                m.d.sync += flag.eq(flags[-1])
-                flags.append(flag)
+        valid = self._steps(m, "valid", self.valid)
+        begin = self._steps(m, "begin", self.begin)
 
-        def parameter(c: int, low: int, high: int) -> Value:
-            return Cat(rows.word_select(row * self._columns + c, 8) for row in range(low, high))
+        def parameter(low: int, high: int) -> list[Value]:
+            return [
+                Cat(rows.word_select(row * self._columns + c, 8) for row in range(low, high))
+                for c in range(self._columns)
+            ]
 
-        square = Signal(reset_less=True)
+        bias, multiplier, shift = parameter(0, 4), parameter(4, 8), parameter(8, 9)
+        pre_shift, square = self.pre_shift, self.square
+        if self._turns > 1:
+            held = (("bias", bias), ("shift", shift), ("multiplier", multiplier))
+            bias, shift, multiplier = (
+                self._turning(m, name, values, begin[step], turn)
+                for step, ((name, values), turn) in enumerate(zip(held, self._late_turns(m), strict=True))
+            )
+            command = Signal(6, reset_less=True)
+            with m.If(begin[1]):
+                m.d.sync += command.eq(Cat(pre_shift, square))
+            pre_shift, square = command[:5], command[5]
+            begin = [Const(1, 1)] * LATENCY
+
+        squared = Signal(reset_less=True)
         with m.If(begin[1]):
-            m.d.sync += square.eq(self.square)
+            m.d.sync += squared.eq(square)
 
-        for c in range(self._columns):
+        for c in range(self._lanes):
             result, output = self._lane(
                 m,
                 c,
                 valid,
                 begin,
-                square=square,
+                pre_shift=pre_shift,
+                square=squared,
                 accumulator=self.accumulators.word_select(c, 32).as_signed(),
-                bias=parameter(c, 0, 4).as_signed(),
-                multiplier=parameter(c, 4, 8)[:31],
-                shift=parameter(c, 8, 9).as_signed(),
+                bias=bias[c].as_signed(),
+                multiplier=multiplier[c][:31],
+                shift=shift[c].as_signed(),
             )
             m.d.comb += [self.results.word_select(c, 32).eq(result), self.outputs.word_select(c, 8).eq(output)]
         return m
+
+    def _late_turns(self, m: Module) -> list[Value]:
+        """The turn in steps 0, 1 and 2 of its parameters."""
+        turns: list[Value] = [self.turn]
+        for step in (1, 2):
+            late = Signal.like(self.turn, name=f"turn_{step}", reset_less=True)
+            m.d.sync += late.eq(turns[-1])
+            turns.append(late)
+        return turns
+
+    def _turning(self, m: Module, name: str, values: list[Value], begin: Value, turn: Value) -> list[Value]:
+        """A parameter of all columns, held while the rows of the next arrive, as the lanes see it in their turn."""
+        held = Signal(sum(map(len, values)), name=f"{name}_held", reset_less=True)
+        with m.If(begin):
+            m.d.sync += held.eq(Cat(values))
+        width = len(values[0])
+        chosen = held.word_select(turn, width * self._lanes)
+        return [chosen.word_select(lane, width) for lane in range(self._lanes)]
+
+    def _steps(self, m: Module, name: str, flag: Value) -> list[Value]:
+        """A flag, and what it was one cycle ago, two, and so on."""
+        flags: list[Value] = [flag]
+        for step in range(1, LATENCY):
+            delayed = Signal(name=f"{name}_{step}")
+            m.d.sync += delayed.eq(flags[-1])
+            flags.append(delayed)
+        return flags
 
     def _lane(
         self,
@@ -118,6 +168,7 @@ class RequantizationLanes(wiring.Component):
         valid: list[Value],
         begin: list[Value],
         *,
+        pre_shift: Value,
         square: Value,
         accumulator: Value,
         bias: Value,
@@ -132,10 +183,12 @@ class RequantizationLanes(wiring.Component):
 
         bias = register("bias", 32, begin[0], bias)
         single = self._rounding is Rounding.SINGLE
-        left = register("left", 6, begin[1], Mux(shift > 0, 0 if single else shift[:5], self.pre_shift))[:5]
+        left = register("left", 6, begin[1], Mux(shift > 0, 0 if single else shift[:5], pre_shift))[:5]
         shift = register("shift", 7, begin[1], shift)
-        shift_2 = register("shift_2", 7, begin[2], shift)
-        shift_5 = register("shift_5", 7, begin[5], shift_2)
+        # With every turn's own shift close behind, none may take a leap.
+        shifts = {}
+        for step in range(2, 7) if self._turns > 1 else (2, 5, 6):
+            shift = shifts[step] = register(f"shift_{step}", 7, begin[step], shift)
 
         biased = register("biased", 32, valid[0], accumulator + bias)
         number = Signal(signed(32), name=f"number_{c}")
@@ -143,21 +196,20 @@ class RequantizationLanes(wiring.Component):
         operand = register("operand", 32, valid[1], number)
         squares = valid[1] & square
         multiplier = register("multiplier", 32, begin[2] | squares, Mux(squares, number, multiplier))
-        negative = (operand[-1] ^ multiplier[-1]) & (shift_2 < 0)
+        negative = (operand[-1] ^ multiplier[-1]) & (shifts[2] < 0)
         outer, middle = self._product(c, operand, multiplier, negative, register, valid)
         if single:
             product = Cat(outer[:16], (outer[16:].as_signed() + middle)[:48]).as_signed()
             exact = register("exact", 64, valid[4], product)
-            nudge = Const(1, 1) << (30 - shift_5)[:6]
+            nudge = Const(1, 1) << (30 - shifts[5])[:6]
             nudged = register("nudged", 64, valid[5], exact + nudge)
-            shift_6 = register("shift_6", 7, begin[6], shift_5)
-            shifted = register("shifted", 64, valid[6], nudged >> (31 - shift_6)[:6])
+            shifted = register("shifted", 64, valid[6], nudged >> (31 - shifts[6])[:6])
         else:
             # The doubling high product. Its one saturating case needs a multiplier of -2^31, which there is none.
             high = register("high", 32, valid[4], (outer[16:].as_signed() + middle) >> 15)
             # Behind the number the bit that it loses last, which rounds it. Ties go up; of a negative product, of which
             # one is gone by now, down.
-            right = Mux(shift_5 < 0, -shift_5, 0)[:5]
+            right = Mux(shifts[5] < 0, -shifts[5], 0)[:5]
             kept = register("kept", 33, valid[5], Cat(Const(0, 1), high).as_signed() >> right)
             shifted = register("shifted", 32, valid[6], kept[1:].as_signed() + kept[0])
         # Beside a zero point of 8 bits, 9 bits of the result tell all, if it fits them.

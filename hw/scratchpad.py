@@ -53,8 +53,8 @@ def write_signature(config: Config) -> Signature:
         {
             "enable": Out(1),
             "address": Out(ADDRESS_BITS),
-            "mask": Out(config.columns),
-            "data": Out(8 * config.columns),
+            "mask": Out(config.lane_count),
+            "data": Out(8 * config.lane_count),
         }
     )
 
@@ -84,7 +84,7 @@ class Scratchpad(wiring.Component):
 
     Bytes lie in rows of two lines, one line in each of two banks: any `line_bytes` neighbouring bytes touch each bank
     at most once, so that one access reaches them all. In a cycle the execute engine reads a vector and writes
-    `columns` bytes, both at any byte address; the load and store engines move whole rows.
+    a byte from each requantization lane, both at any byte address; the load and store engines move whole rows.
 
     The load and store engines come first, always. Where one of them uses a port that the execute engine wants in the
     same cycle, `frozen` says so, and the execute engine repeats that cycle. As nearly every register of the machine
@@ -103,7 +103,7 @@ class Scratchpad(wiring.Component):
         `ROW_LATENCY` unfrozen cycles later: the `weight_row_bytes` bytes from the address on, if that is a multiple of
         as many.
     write
-        `enable`, `address`, `data`, `mask`: bytes to write, one per column of the array.
+        `enable`, `address`, `data`, `mask`: bytes to write, one per requantization lane.
     load
         `upcoming`: the next cycle's `enable`. `enable`, `address` of a row, `data`, `mask`: taken in the same cycle,
         visible to reads from the next on.

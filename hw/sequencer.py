@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from . import accumulators, requantization, scratchpad, weights
+from . import accumulators, backlog, scratchpad, weights
 from .commands import (
     ADDRESS_BITS,
     COUNT_BITS,
@@ -38,12 +38,6 @@ _AT_LEAST_ONE = (
     "every_column",
 )
 
-RETURN_LATENCY = accumulators.LATENCY + requantization.RESULT_LATENCY
-"""Cycles from a pixel's sums to its results, where they come back to the accumulators."""
-
-_RETURN_TAIL = RETURN_LATENCY + accumulators.REVISIT - 1
-"""The fewest slots between a pass whose results come back and the next pass, which may read them."""
-
 _GATHER_EVERY = accumulators.REVISIT
 """The fewest vectors from one output to the next, where they share an accumulator."""
 
@@ -55,6 +49,14 @@ class PassSlots(NamedTuple):
     tail: int
 
 
+def return_tail(config: Config) -> int:
+    """The fewest slots from the end of a pass whose results come back to the next pass, which may read them.
+
+    A pass ends with its last vector or, if that is later, with the last turn of the lanes for it.
+    """
+    return backlog.return_latency(config) + accumulators.REVISIT - 1
+
+
 def pass_slots(config: Config, *, apart: bool, finish: int) -> PassSlots:
     """The slots of a pass, in which the weights of the next and, if it finishes, its block's parameters move in.
 
@@ -63,7 +65,7 @@ def pass_slots(config: Config, *, apart: bool, finish: int) -> PassSlots:
     """
     parameters = PARAMETER_ROWS if finish else 0
     if apart:
-        return PassSlots(parameters, max(config.rows, _RETURN_TAIL if finish == Finish.RETURN else 0))
+        return PassSlots(parameters, max(config.rows, return_tail(config) if finish == Finish.RETURN else 0))
     return PassSlots(config.rows + parameters, 0)
 
 
@@ -79,13 +81,14 @@ def accumulate_layout(config: Config) -> data.StructLayout:
 
     `begin`: it is the first of a pass that finishes, and brings `pre_shift` and `square`. `pixel`: it gives an output,
     whose total, where it is the `last`, goes to the lanes. `through`: so do its sums alone, to come back as results.
+    `enters`: the lanes take notice of it, be it only that it is the last of its pass.
     """
     return data.StructLayout(
         {
             "address": (config.accumulator_depth - 1).bit_length(),
             "combine": 2,
             "pre_shift": 5,
-            **dict.fromkeys(("begin", "square", "pixel", "first", "last", "through"), 1),
+            **dict.fromkeys(("begin", "square", "pixel", "first", "last", "through", "enters"), 1),
         }
     )
 
@@ -198,6 +201,12 @@ class Sequencer(wiring.Component):
         self._slots_left = Signal(16, reset_less=True)
         self._pixels_left = Signal(16)
 
+        # Whether what a vector leads to goes to the lanes; whether a pass that finishes may begin in R slots; whether
+        # this pass waits for the lanes before it ends.
+        self._enters = Signal()
+        self._free = Signal()
+        self._held = Signal()
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         self._elaborate_commands(m)
@@ -205,6 +214,7 @@ class Sequencer(wiring.Component):
         self._elaborate_passes(m)
         tile = self._elaborate_rows(m)
         self._elaborate_pixels(m, tile)
+        self._elaborate_backlog(m)
         return m
 
     def _elaborate_commands(self, m: Module) -> None:
@@ -226,7 +236,7 @@ class Sequencer(wiring.Component):
             & (self.completed >= words.wait_execute)
         )
         depthwise = words.mode == Mode.DEPTHWISE
-        single = Cat(words[name] == 1 for name in ("blocks", "kernel_rows", "kernel_columns")).all()
+        single = Cat(words[name] == 1 for name in ("kernel_rows", "kernel_columns", "runs")).all()
         legal = (
             (words.opcode == Opcode.EXECUTE)
             & ((words.mode == Mode.CONVOLUTION) | (depthwise & (words.runs == 1)))
@@ -234,10 +244,10 @@ class Sequencer(wiring.Component):
             & (words.last_channels <= config.columns)
             & (words.finish <= Finish.RETURN)
             & (words.combine <= Combine.SUBTRACT)
-            & ((words.finish != Finish.RETURN) | (depthwise & single & ~words.gather))
+            & ((words.finish != Finish.RETURN) | (depthwise & single & (words.blocks == 1) & ~words.gather))
             & (~words.gather | (depthwise & (words.pixels <= words.columns) & (words.every_column >= _GATHER_EVERY)))
         )
-        room = ~self._streaming | (self._final & (self._slots_left <= config.rows))
+        room = ~self._streaming | (self._final & (self._slots_left <= config.rows) & ~self._held)
         # Staged weights come through the port that the vectors take.
         room &= ~words.staged | (self._pixels_left == 0)
         able = Signal()
@@ -245,7 +255,7 @@ class Sequencer(wiring.Component):
         rows_left = Signal(range(config.rows))
         m.d.comb += [
             able.eq(full & room & ~entering & ~self.halt & (self.error.code == ErrorCode.NONE)),
-            self._take.eq(able & dependencies & legal),
+            self._take.eq(able & dependencies & legal & (self._free | ~single | (words.finish == Finish.KEEP))),
             self.waiting.eq(able & ~dependencies & ~self._streaming),
             self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
@@ -256,7 +266,9 @@ class Sequencer(wiring.Component):
 
         # The front: R rows of weights, then the pass that uses them.
         m.d.comb += [
-            self._follow.eq(self._streaming & ~self._final & (self._slots_left == config.rows)),
+            self._follow.eq(
+                self._streaming & ~self._final & (self._slots_left == config.rows) & (self._free | ~self._finishing)
+            ),
             self._start_pass.eq(entering & (rows_left == 1)),
         ]
         with m.If(self._take | self._follow):
@@ -278,7 +290,8 @@ class Sequencer(wiring.Component):
         config, upcoming, front = self._config, self._upcoming, self._front
         column_x, block_x = (Signal(signed(ADDRESS_BITS), name=f"{n}_x", reset_less=True) for n in ("column", "block"))
         x = Signal(signed(ADDRESS_BITS), name="following_x")
-        begin, first_slot = self._begin, self._first_slot
+        # Where passes may have to wait for the lanes, the kind of the next must be known in the first slot of the last.
+        begin, first_slot = self._begin, self._start_pass if config.turns > 1 else self._first_slot
         counts = {
             "run": (self._runs_left, front.runs),
             "column": (self._kernel_columns_left, front.kernel_columns),
@@ -362,7 +375,7 @@ class Sequencer(wiring.Component):
                 self._channels.eq(Mux(self._blocks_left == 1, front.last_channels, config.columns)),
             ]
         with m.Else():
-            with m.If(self._streaming):
+            with m.If(self._streaming & ~self._held):
                 m.d.sync += [self._slots_left.eq(self._slots_left - 1), self._streaming.eq(self._slots_left != 1)]
             with m.If(self._pixels_left != 0):
                 m.d.sync += self._pixels_left.eq(self._pixels_left - 1)
@@ -416,6 +429,32 @@ class Sequencer(wiring.Component):
                 m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(index)]
         return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
+    def _elaborate_backlog(self, m: Module) -> None:
+        """Lets passes wait for the lanes, where columns take turns there: two that finish may not meet in them."""
+        config = self._config
+        if config.turns == 1:
+            m.d.comb += self._free.eq(1)
+            return
+        # Slots from this one on for which the lanes have enough to do.
+        backlog = Signal(range((config.accumulator_depth + 2) * config.turns))
+        with m.If(self._enters):
+            m.d.sync += backlog.eq(backlog + config.turns - 1)
+        with m.Elif(backlog != 0):
+            m.d.sync += backlog.eq(backlog - 1)
+
+        # Vectors of this pass may still add to it.
+        adds = (self._finish | self._final) & (self._pixels_left != 0)
+        tail = return_tail(config)
+        limit = max(config.rows, tail)
+        returns = self._finish & (self._pass.finish == Finish.RETURN)
+        m.d.comb += [
+            self._free.eq((backlog <= config.rows) & ~adds),
+            self._held.eq(
+                (returns & (self._slots_left == limit) & (backlog > limit - tail))
+                | (~self._final & (self._slots_left == config.rows) & ~self._free & self._finishing)
+            ),
+        ]
+
     def _elaborate_pixels(self, m: Module, tile: _TileRow) -> None:
         """Walks through the vectors of a pass: where they lie, which bytes exist, which give outputs and where."""
         config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
@@ -438,7 +477,12 @@ class Sequencer(wiring.Component):
             begin.eq(self._finish & self._first_slot),
             leaves.eq(self._finish & (~command.gather | (self._pixels_left == 1))),
             stores.eq(leaves & (command.finish == Finish.STORE)),
+            self._enters.eq(emits & leaves),
         ]
+        shared = config.turns > 1
+        if shared:
+            ends = (self._pixels_left == 1) & (self._finish | self._final)
+            m.d.comb += self._enters.eq((emits & leaves) | ends)
 
         in_row, in_strip = columns_left != 1, rows_left != 1
         new_row, new_strip = Signal(), Signal()
@@ -513,8 +557,8 @@ class Sequencer(wiring.Component):
             valid.eq(Cat(pixel, valid)),
             swap.eq(Cat(self._first_slot, swap)),
             depthwise.eq(Cat(pixel & (command.mode == Mode.DEPTHWISE), depthwise)),
-            accumulate_valid.eq(Cat(emits | begin, accumulate_valid)),
-            output_valid.eq(Cat((emits & stores) | (pixel & last), output_valid)),
+            accumulate_valid.eq(Cat(emits | begin | self._enters, accumulate_valid)),
+            output_valid.eq(Cat(self._enters if shared else (emits & stores) | (pixel & last), output_valid)),
         ]
         with m.If(pixel):
             m.d.sync += [
@@ -534,6 +578,7 @@ class Sequencer(wiring.Component):
                 accumulate.first.eq(self._first & (fresh | ~command.gather)),
                 accumulate.last.eq(leaves),
                 accumulate.through.eq(leaves & (command.finish == Finish.RETURN)),
+                accumulate.enters.eq(self._enters),
                 out.write.eq(stores & emits),
                 out.last.eq(last),
                 out.address.eq(output),
@@ -569,8 +614,8 @@ class Sequencer(wiring.Component):
                 self.output.eq(out),
                 outside.eq(inside & (low < high) & (early | late)),
             ]
-        # Sums of a pass that is the first as well as the last go past the accumulators.
-        held = ~(self._first & stores)
+        # Sums of a pass that is the first as well as the last go past the accumulators, but may have to wait for lanes.
+        held = 1 if shared else ~(self._first & stores)
         m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
         with m.If(self.error.code == ErrorCode.NONE):
             with m.If(valid[1] & outside):

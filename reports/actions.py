@@ -161,11 +161,15 @@ def _actions(command: Command, config: Config) -> Actions:
             counts = passes.accesses(command, config)
             returned = passes.outputs if command.finish == Finish.RETURN else 0
             moved = counts["accumulator_reads"] + counts["accumulator_writes"]
+            if config.turns > 1:
+                moved += 2 * (counts["outputs"] + returned)  # sums that wait for a lane
             return Actions(
                 multiplications=counts["array_steps"] * config.multipliers,
                 additions=counts["accumulator_reads"] * config.columns,
                 requantizations=(counts["outputs"] + returned) * config.columns,
-                scratchpad_bytes=(counts["array_steps"] + counts["outputs"]) * config.scratchpad_row_bytes * size,
+                scratchpad_bytes=(counts["array_steps"] + counts["outputs"] * config.turns)
+                * config.scratchpad_row_bytes
+                * size,
                 weight_buffer_bytes=counts["weight_reads"] * config.weight_line_bytes * size,
                 accumulator_bytes=moved * config.columns * SUM_BYTES,
             )

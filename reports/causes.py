@@ -27,8 +27,9 @@ class Causes:
     loads, stores
         The array waits for a load, or for a store.
     rest
-        The pipeline fills and drains, commands arrive, and the engine gives the scratchpad to loads and stores. In the
-        last layer of a command stream also the stores behind its last output.
+        The pipeline fills and drains, commands arrive, the engine gives the scratchpad to loads and stores, and passes
+        wait for requantization, if it has fewer lanes than the array has columns. In the last layer of a command stream
+        also the stores behind its last output.
     """
 
     products: float = 0.0

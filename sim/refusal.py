@@ -87,8 +87,8 @@ def _of_execute(c: Execute, config: Config) -> Refusal | None:
             ErrorCode.WEIGHT_RANGE, f"outside the weight buffer: {needed} rows are needed; there are {there}"
         )
     pixels = min(_outputs(c), 1) if c.gather else _outputs(c)
-    # The sums of a single pass go to requantization without being kept.
-    through = passes == 1 and c.finish == Finish.STORE and not c.accumulate
+    # The sums of a single pass go to requantization without being kept, and at once where every column has a lane.
+    through = passes == 1 and c.finish == Finish.STORE and not c.accumulate and config.turns == 1
     if pixels > config.accumulator_depth and not through:
         reason = f"more pixels than accumulators: {pixels} are needed; there are {config.accumulator_depth}"
         return Refusal(ErrorCode.ACCUMULATOR_RANGE, reason)

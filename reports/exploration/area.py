@@ -34,13 +34,16 @@ class Area:
     ----------
     multipliers
         Of int8, each with an adder: the array.
+    adders
+        Of 32 bits, which add to the accumulators.
     lanes
         Requantization lanes, each with a multiplier of 32 by 32 bits.
     ram_bits
-        Of scratchpad, weight buffer and accumulators.
+        Of scratchpad, weight buffer, accumulators, and of the queue before lanes that columns share.
     """
 
     multipliers: int
+    adders: int
     lanes: int
     ram_bits: int
 
@@ -48,10 +51,10 @@ class Area:
     def square_millimetres(self) -> float:
         """At 45 nm."""
         array = self.multipliers * (INT8_MULTIPLY + INT32_ADD)
-        lanes = self.lanes * (INT32_MULTIPLY + (LANE_ADDITIONS + 1) * INT32_ADD)  # one adds to the accumulators
-        return (array + lanes + self.ram_bits * SRAM_BIT / SRAM_EFFICIENCY) * 1e-6
+        lanes = self.lanes * (INT32_MULTIPLY + LANE_ADDITIONS * INT32_ADD)
+        return (array + self.adders * INT32_ADD + lanes + self.ram_bits * SRAM_BIT / SRAM_EFFICIENCY) * 1e-6
 
 
 def area_of(config: Config) -> Area:
     """The estimate for a machine."""
-    return Area(config.multipliers, config.columns, 8 * config.sram_bytes)
+    return Area(config.multipliers, config.columns, config.lane_count, 8 * config.sram_bytes)

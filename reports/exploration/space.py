@@ -219,6 +219,8 @@ def _name(parameters: Mapping[str, Any], fuse: Any) -> str:
         f"b{p['bus_bytes']}",
     ]
     marks = {"burst_beats": "burst", "outstanding_bursts": "under-way", "multiplier_stages": "stages"}
+    if p["lanes"]:
+        parts.append(f"l{p['lanes']}")
     parts += [f"{mark}{p[key]}" for key, mark in marks.items() if p[key] != getattr(_USUAL, key)]
     if rounding != _USUAL.rounding.value:
         parts.append(str(rounding))

@@ -12,7 +12,7 @@ from ...hw import queue
 from ...hw.commands import Execute, Finish, Mode, Opcode
 from ...hw.config import Config
 from ...hw.execute import Pipeline
-from ...hw.sequencer import pass_slots
+from ...hw.sequencer import pass_slots, return_tail
 from .agenda import Agenda, Phase
 from .engine import Engine, covered
 from .scratchpad import Accesses, Scratchpad
@@ -44,10 +44,17 @@ class Passes:
         To how many pixels these belong: as many, or one that gathers them.
     stored
         In which vectors of a block's last pass pixels go to the scratchpad, a byte each; None stands for all.
+    turns
+        In which cycles of a block's last pass the lanes have a turn of which outputs go there, a byte each; up to the
+        last turn of all. The same where a turn is all that a pixel takes.
+    worked
+        After how many cycles of that pass the lanes are through with it.
     slots
         Cycles of each pass but a block's last.
     last_slots
-        Cycles of a block's last.
+        Cycles of a block's last, whatever the lanes do.
+    finish
+        What becomes of a block's sums.
     staged
         Rows of weights that come from the scratchpad before each pass.
     """
@@ -58,8 +65,11 @@ class Passes:
     outputs: int
     pixels: int
     stored: bytes | None
+    turns: bytes | None
+    worked: int
     slots: int
     last_slots: int
+    finish: int
     staged: int
 
     @classmethod
@@ -85,6 +95,8 @@ class Passes:
             stored = bytes(vectors)
         elif command.gather:
             stored = bytes(vectors - 1) + pattern[-1:]
+        entering = stored if command.finish != Finish.RETURN else pattern
+        turns = stored if config.turns == 1 else _turns(entering, stored, config.turns)
         return cls(
             blocks=command.blocks,
             passes=command.kernel_rows * command.kernel_columns * command.runs,
@@ -92,14 +104,22 @@ class Passes:
             outputs=outputs,
             pixels=min(1, outputs) if command.gather else outputs,
             stored=None if all(stored) else stored,
+            turns=None if all(turns) else turns,
+            worked=len(turns),
             slots=slots(Finish.KEEP),
             last_slots=slots(command.finish),
+            finish=command.finish,
             staged=config.rows if command.staged else 0,
         )
 
     @property
+    def finishes_at_once(self) -> bool:
+        """Whether every pass finishes its block."""
+        return self.passes == 1 and self.finish != Finish.KEEP
+
+    @property
     def block(self) -> int:
-        """Cycles of a block."""
+        """Cycles of a block, whatever the lanes do."""
         return (self.passes - 1) * self.slots + self.last_slots
 
     @property
@@ -134,6 +154,20 @@ def _pattern(vectors: int, *, columns: int, strip_rows: int, skip: tuple[int, in
     return emits.tobytes()
 
 
+@lru_cache
+def _turns(entering: bytes, stored: bytes, turns: int) -> bytes:
+    """Which cycles the lanes take for pixels that are stored, a byte each.
+
+    To the lanes goes what comes of the vectors `entering`, and of the last in any case.
+    A pixel takes `turns` cycles, from its vector's on or from where the one before it leaves off.
+    """
+    work = bytearray()
+    for vector, (enters, stores) in enumerate(zip(entering[:-1] + b"\1", stored, strict=True)):
+        if enters:
+            work += bytes(max(0, vector - len(work))) + bytes((stores,)) * turns
+    return bytes(work)
+
+
 class ExecuteEngine(Engine[Execute]):
     """Counts in its own time, which the scratchpad tells: `moment` is a cycle of that, `cycle` one of the run's."""
 
@@ -149,7 +183,10 @@ class ExecuteEngine(Engine[Execute]):
         self._word = 0  # the next to be taken
         self._taken = 0  # when the latest was
         self._taking = False
+        self._turns = config.turns
+        self._tail = return_tail(config)
         self._end = 0  # the moment when streaming ends
+        self._free = 0  # the moment when the lanes are through with all that streams
         self._vectors_end = 0  # when the last vector has been read
         self._planned = -1
         self._completions: list[int] = []  # moments
@@ -190,6 +227,8 @@ class ExecuteEngine(Engine[Execute]):
         early = self._end - self._rows - moment
         if self.passes[number].staged:
             early = max(early, self._vectors_end - moment)
+        if self.passes[number].finishes_at_once:
+            early = max(early, self._free_for_next() - moment)
         if early <= 0 and not self._scratchpad.moves(cycle):
             early = 1
         if early > 0:
@@ -200,27 +239,54 @@ class ExecuteEngine(Engine[Execute]):
         self._stream(self.passes[number], moment)
         self.start(cycle, streamed)
 
+    def _free_for_next(self) -> int:
+        """The moment from which on a command may start whose first pass finishes."""
+        return 0 if self._turns == 1 else max(self._free - self._rows, self._vectors_end)
+
     def _stream(self, passes: Passes, moment: int) -> None:
         """A command that starts at `moment`: what it does to the scratchpad, and when it completes."""
         at = self._pipeline
         first = moment + self._rows
-        self._end = first + passes.blocks * passes.block
-        last = self._end - passes.last_slots  # where the last pass begins
-        self._vectors_end = last + passes.vectors
-        read = first + at.read - passes.staged
-        reads = passes.staged + passes.vectors
-        self._scratchpad.execute_reads.add(
-            Accesses(read, self._vectors_end + at.read, passes.block, passes.slots, passes.passes, reads)
-        )
+        before = (passes.passes - 1) * passes.slots  # in a block, its last pass
+        last = first + before
+        period = passes.block
+        if passes.finish:
+            # The lanes are through with what a pass finishes when the next one finishes.
+            last = max(last, self._free)
+            period = max(period, passes.worked)
+            if passes.finishes_at_once and self._turns > 1:
+                period = max(period, passes.vectors + self._rows)
+        final = last + (passes.blocks - 1) * period
+        self._read(passes, first + at.read, last - first, period)
         if passes.stored is None or any(passes.stored):
-            write = first + passes.block - passes.last_slots + at.banks
-            end = last + at.banks + passes.vectors
-            self._scratchpad.execute_writes.add(
-                Accesses(write, end, passes.block, passes.block, 1, passes.vectors, passes.stored)
-            )
-        completed = last + passes.vectors - 1 + at.completed
+            write, end = last + at.banks, final + at.banks + passes.worked
+            self._scratchpad.execute_writes.add(Accesses(write, end, period, period, 1, 0, passes.worked, passes.turns))
+        self._end = final + passes.last_slots
+        self._vectors_end = final + passes.vectors
+        if passes.finish:
+            self._free = final + passes.worked
+        else:
+            # That the last vector has been streamed takes the lanes as long as a pixel.
+            self._free = max(self._free, self._vectors_end - 1) + self._turns
+        if passes.finish == Finish.RETURN:
+            self._end = max(self._end, self._free + self._tail)
+        completed = self._free - 1 + at.completed
         self._completions.append(completed)
         self.agenda.add(self.agenda.cycle + completed - moment, Phase.COMPLETION, self._complete)
+
+    def _read(self, passes: Passes, first: int, last: int, period: int) -> None:
+        """The reads of passes from the moment `first` on, in which the first block's last pass comes `last` later."""
+        reads, blocks = self._scratchpad.execute_reads, passes.blocks
+        first, vectors = first - passes.staged, passes.staged + passes.vectors
+        # In the blocks that follow, passes wait longer for the last.
+        then = period - passes.last_slots if passes.passes > 1 else 0
+        if last != then and blocks > 1:
+            end = first + last + vectors
+            reads.add(Accesses(first, end, end - first, passes.slots, passes.passes, last, vectors))
+            first, last, blocks = first + last + period - then, then, blocks - 1
+        end = first + last + (blocks - 1) * period + vectors
+        block = period if blocks > 1 else end - first
+        reads.add(Accesses(first, end, block, passes.slots, passes.passes, last, vectors))
 
     def _complete(self, cycle: int) -> None:
         """The next command completes, if the engine has come so far."""

@@ -152,7 +152,7 @@ def simulate(
         "execute_frozen": scratchpad.frozen,
     }
     counters["scratchpad_reads"] += store.rows
-    counters["scratchpad_writes"] = counters["outputs"] + load.rows + scratchpad.repeated_writes
+    counters["scratchpad_writes"] = counters["outputs"] * config.turns + load.rows + scratchpad.repeated_writes
     return Timeline(MappingProxyType({name.lower(): counters[name.lower()] for name in COUNTERS}), timings)
 
 

@@ -25,6 +25,8 @@ class Accesses:
         Cycles from a pass to the next in the same block.
     passes
         Passes in a block.
+    last
+        Cycles from a block's first pass to its last.
     vectors
         The first cycles of a pass.
     pattern
@@ -36,13 +38,17 @@ class Accesses:
     block: int
     slots: int
     passes: int
+    last: int
     vectors: int
     pattern: bytes | None = None
 
     def at(self, moment: int) -> bool:
         """Whether the port is in use at a moment, which lies before the end."""
         within = (moment - self.first) % self.block
-        within -= min(within // self.slots, self.passes - 1) * self.slots
+        if within >= self.last:
+            within -= self.last
+        else:
+            within -= min(within // self.slots, self.passes - 2) * self.slots
         if moment < self.first or within >= self.vectors:
             return False
         return self.pattern is None or bool(self.pattern[within])

@@ -17,6 +17,15 @@ def test_a_file_changes_parameters_of_its_base(tmp_path: Path) -> None:
     assert Config.from_toml(tmp_path / "again.toml") == config
 
 
+def test_lanes_follow_the_columns_unless_they_are_said(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_text('base = "8x8"\ncolumns = 16\n')
+    (tmp_path / "few.toml").write_text('base = "8x8"\nlanes = 2\n')
+    wide, few = Config.from_toml(tmp_path / "wide.toml"), Config.from_toml(tmp_path / "few.toml")
+    assert (wide.lane_count, wide.turns, wide.queue_bytes) == (16, 1, 0)
+    assert (few.lane_count, few.turns, few.queue_bytes) == (2, 4, few.accumulator_bytes)
+    assert few.sram_bytes == Config.named("8x8").sram_bytes + few.accumulator_bytes
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -25,6 +34,9 @@ def test_a_file_changes_parameters_of_its_base(tmp_path: Path) -> None:
         ("rows = 0", "rows is 0; 4 to 64 was expected"),
         ('rows = "four"', "rows must be an integer, not 'four'"),
         ("rows = 4.0", "rows must be an integer, not 4.0"),
+        ("lanes = 3", "lanes is 3; 0 was expected, or a divisor of 16 columns, a lane for at most 16 of them"),
+        ("lanes = -2", "lanes is -2; 0 was expected"),
+        ("rows = 4\nlanes = 2", "lanes is 2; 0 was expected, or a divisor of 16 columns, a lane for at most 4 of them"),
         ("rows = true", "rows must be an integer, not True"),
         ("lines = 4", "unknown parameter 'lines'; there are accumulator_bytes"),
         ('rounding = "up"', "rounding is 'up'; one of double"),

@@ -16,12 +16,15 @@ from eightfold.hw.registers import ErrorCode
 from eightfold.hw.scratchpad import STORE_LATENCY, Scratchpad
 from eightfold.hw.weights import WeightBuffer
 from eightfold.sim.interpreter import Interpreter
+from eightfold.sim.refusal import refusal
 
 from .simulate import pack, simulate
 
 SMALL = Config(name="4x4", rows=4, columns=4, scratchpad_bytes=4096, weight_bytes=2048, accumulator_bytes=1024)
 ODD = Config(name="5x3", rows=5, columns=3, scratchpad_bytes=4096, weight_bytes=2048, accumulator_bytes=12 * 64)
 WIDE = Config(name="4x8", rows=4, columns=8, scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=32 * 64)
+ONE_LANE = dataclasses.replace(ODD, name="5x3, 1 lane", lanes=1)
+TWO_LANES = dataclasses.replace(WIDE, name="4x8, 2 lanes", lanes=2)
 
 
 class Bench(wiring.Component):
@@ -296,8 +299,11 @@ SEQUENCES = {
 }
 
 
-@pytest.mark.parametrize("config", [SMALL, ODD, WIDE], ids=lambda c: c.name)
-@pytest.mark.parametrize("steal", [0.0, 0.3])
+BENCHES = [(config, steal) for config in (SMALL, ODD, WIDE) for steal in (0.0, 0.3)]
+BENCHES += [(ONE_LANE, 0.0), (TWO_LANES, 0.3)]
+
+
+@pytest.mark.parametrize(("config", "steal"), BENCHES, ids=[f"{config.name}-{steal}" for config, steal in BENCHES])
 @pytest.mark.parametrize("kinds", SEQUENCES)
 def test_random_tiles(config, steal, kinds):
     if any("staged" in kind for kind in SEQUENCES[kinds]):
@@ -308,7 +314,7 @@ def test_random_tiles(config, steal, kinds):
     np.testing.assert_array_equal(result["memory"], memory)
     assert len(completions) == len(commands)
     assert not result["busy"]
-    if not steal:
+    if not steal and config.turns == 1:
         # A cycle for each word, R for the first tile's rows, and passes without a gap to the last vector's slot.
         slots, after_last = stated_cycles(config, commands[0])
         last_slot = len(commands[0].encode()) + config.rows + slots - 1 - after_last
@@ -333,6 +339,34 @@ def test_sums_of_one_pass_go_past_the_accumulators(kind):
     result, completions = run(config, commands, images, image)
     assert (result["error"][0], len(completions)) == (ErrorCode.NONE, 3)
     np.testing.assert_array_equal(result["memory"], memory)
+
+
+def test_sums_that_wait_for_lanes_are_no_more_than_accumulators():
+    plenty = dataclasses.replace(SMALL, accumulator_bytes=16 * 16)
+    config = dataclasses.replace(plenty, lanes=2)
+    image, commands, images, _ = tiles(plenty, 3, [CONVOLVE | LONG])
+    assert outputs(commands[0]) > config.accumulator_depth
+    result, _ = run(config, commands, images, image)
+    assert result["error"] == (ErrorCode.ACCUMULATOR_RANGE, 0)
+    assert refusal(commands[0], config).code == ErrorCode.ACCUMULATOR_RANGE
+
+
+def test_a_long_dot_product_hides_the_wait_for_lanes():
+    """With as many passes as a pixel takes turns, only the last block's pixels are waited for."""
+    rng = np.random.default_rng(5)
+    while True:
+        command, weights, parameters = random_tile(rng, WIDE)
+        passes = command.kernel_rows * command.kernel_columns * command.runs
+        if command.blocks == 2 and passes >= WIDE.columns // 2 and outputs(command) >= 16:
+            break
+    rows = packed(WIDE, command, weights, parameters)
+    image = rng.integers(0, 256, WIDE.scratchpad_bytes, dtype=np.uint8)
+    ends = {}
+    for config in (WIDE, dataclasses.replace(WIDE, lanes=2)):
+        _, completions = run(config, [command], [rows], image)
+        ends[config.turns] = completions[0] - Pipeline(config).completed
+    waited = outputs(command) * 4 - command.pixels
+    assert ends[4] - ends[1] == waited
 
 
 def test_a_command_waits_for_its_dependencies():

@@ -447,8 +447,7 @@ def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Valu
     always = [Const(1)] * 8
     names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
     fields = {name: inputs[name] if name in inputs else p.constant(shape, name) for name, shape in names.items()}
-    p.m.d.comb += dut.pre_shift.eq(inputs.get("pre_shift", 0))
-    return dut._lane(p.m, 0, always, always, **fields)
+    return dut._lane(p.m, 0, always, always, pre_shift=inputs.get("pre_shift", Const(0, 5)), **fields)
 
 
 def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
@@ -462,7 +461,7 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     inputs = {name: p.constant(shape, name) for name, shape in shapes.items()}
     inputs["multiplier"] = p.constant(31, "multiplier")
     p.assume((inputs["shift"] >= -31) & (inputs["shift"] <= 30))
-    dut = Cut(columns=1, rounding=rounding)
+    dut = Cut(columns=1, lanes=1, rounding=rounding)
     lane(p, dut, **inputs)
     a, b = dut.factors
     positive = 0 if rounding is Rounding.SINGLE else inputs["shift"][:5]
@@ -522,7 +521,7 @@ def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
     p.assume((product <= (1 << 62) - (1 << 31)) & (product >= (1 << 31) - (1 << 62)))
     shift = p.constant(signed(8), "shift")
     p.assume((shift >= -31) & (shift <= (30 if rounding is Rounding.SINGLE else 0)))
-    dut = Cut(columns=1, rounding=rounding)
+    dut = Cut(columns=1, lanes=1, rounding=rounding)
     outer, middle = Signal(64), Signal(signed(34))
     # Any parts of which the product is the sum, with what rounds it; the sign is that of the factors.
     negative = p.constant(1, "negative")

@@ -39,23 +39,15 @@ def expected(block, accumulators):
 
 def run(rounding, blocks):
     """Results and outputs for every block's accumulators, pixels back to back wherever the contract allows."""
-    lanes = RequantizationLanes(columns=COLUMNS, rounding=rounding)
+    lanes = RequantizationLanes(columns=COLUMNS, lanes=COLUMNS, rounding=rounding)
     results, outputs = [], []
 
     async def produce(ctx):
         for block in blocks:
-            fields = [block["bias"], block["multiplier"], block["shift"]]
-            channel_bytes = [
-                b"".join(
-                    int(field[c]).to_bytes(size, "little", signed=True)
-                    for field, size in zip(fields, (4, 4, 1), strict=True)
-                )
-                for c in range(COLUMNS)
-            ]
             stream = block["accumulators"]
             events = []
             for row in range(PARAMETER_ROWS):
-                events.append({"row_valid": 1, "row": pack([channel[row] for channel in channel_bytes], 8)})
+                events.append({"row_valid": 1, "row": pack([channel[row] for channel in channel_bytes(block)], 8)})
             events.append({"begin": 1})
             events += [{"valid": 1, "accumulators": pack(pixel, 32)} for pixel in stream]
             events[PARAMETER_ROWS + 1] |= {"pre_shift": block["pre_shift"], "square": block["square"]}
@@ -92,12 +84,72 @@ def run(rounding, blocks):
     return zip(results, outputs, strict=True)
 
 
-def check(rounding, blocks):
+def channel_bytes(block):
+    """The parameters of every column, as bytes."""
+    fields = (("bias", 4), ("multiplier", 4), ("shift", 1))
+    return [
+        b"".join(int(block[name][c]).to_bytes(size, "little", signed=True) for name, size in fields)
+        for c in range(COLUMNS)
+    ]
+
+
+def run_in_turns(rounding, blocks, lanes):
+    """As `run`, where columns share lanes: a block begins in the cycle that tells the last turn of the one before."""
+    dut = RequantizationLanes(columns=COLUMNS, lanes=lanes, rounding=rounding)
+    turns = COLUMNS // lanes
+    inputs, parts, begin = {}, [], PARAMETER_ROWS
+
+    def at(cycle, **values):
+        inputs.setdefault(cycle, {}).update(values)
+
+    for block in blocks:
+        for row in range(PARAMETER_ROWS):
+            content = pack([channel[row] for channel in channel_bytes(block)], 8)
+            at(begin - PARAMETER_ROWS + row, row_valid=1, row=content)
+        at(begin, begin=1)
+        at(begin + 1, pre_shift=block["pre_shift"], square=block["square"])
+        told = begin
+        for pixel in block["accumulators"]:
+            for turn in range(turns):
+                told += 1
+                part = pixel[turn * lanes : (turn + 1) * lanes]
+                at(told, turn=turn)
+                at(told + 1, valid=1, accumulators=pack(part, 32))
+                at(told + LATENCY, **{name: block[name] for name in ("zero_point", "lower", "upper")})
+                parts.append((told + 1 + RESULT_LATENCY, told + 1 + LATENCY))
+        begin = max(told, begin + 3 + PARAMETER_ROWS)
+
+    end = parts[-1][1] + 1
+    seen = []
+
+    async def drive(ctx):
+        for cycle in range(end):
+            values = inputs.get(cycle, {})
+            for name in ("row_valid", "begin", "valid"):
+                ctx.set(getattr(dut, name), 0)
+            for name, value in values.items():
+                ctx.set(getattr(dut, name), value)
+            seen.append((unpack(ctx.get(dut.results), 32, lanes), unpack(ctx.get(dut.outputs), 8, lanes)))
+            await ctx.tick()
+
+    simulate(dut, drive)
+    taken = iter(parts)
+    for block in blocks:
+        results, outputs = [], []
+        for _ in block["accumulators"]:
+            places = [next(taken) for _ in range(turns)]
+            results.append(np.concatenate([seen[place][0] for place, _ in places]))
+            outputs.append(np.concatenate([seen[place][1] for _, place in places]))
+        yield np.array(results), np.array(outputs)
+
+
+def check(rounding, blocks, lanes=COLUMNS):
     for block in blocks:
         block["rounding"] = rounding
         block.setdefault("pre_shift", 0)
         block.setdefault("square", 0)
-    for block, values in zip(blocks, run(rounding, blocks), strict=True):
+    found = run(rounding, blocks) if lanes == COLUMNS else run_in_turns(rounding, blocks, lanes)
+    for block, values in zip(blocks, found, strict=True):
         for got, wanted in zip(values, expected(block, block["accumulators"]), strict=True):
             np.testing.assert_array_equal(got, wanted, err_msg=str(block))
 
@@ -144,6 +196,14 @@ BLOCKS = st.lists(
 @given(blocks=BLOCKS)
 def test_lanes_equal_the_numerics(rounding, blocks):
     check(rounding, blocks)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("rounding", FIXED_POINT)
+@settings(max_examples=10, deadline=None)
+@given(blocks=BLOCKS)
+def test_columns_take_turns(rounding, lanes, blocks):
+    check(rounding, blocks, lanes)
 
 
 @pytest.mark.parametrize("rounding", FIXED_POINT)
@@ -200,4 +260,10 @@ def test_the_square_of_the_smallest_number_wraps():
 
 def test_float_rounding_is_refused():
     with pytest.raises(ValueError, match="FLOAT32"):
-        RequantizationLanes(columns=1, rounding=Rounding.FLOAT32)
+        RequantizationLanes(columns=1, lanes=1, rounding=Rounding.FLOAT32)
+
+
+@pytest.mark.parametrize("lanes", [0, 3, 8])
+def test_lanes_that_cannot_share_are_refused(lanes):
+    with pytest.raises(ValueError, match=f"lanes is {lanes}; a divisor of 4 columns"):
+        RequantizationLanes(columns=4, lanes=lanes, rounding=Rounding.DOUBLE)

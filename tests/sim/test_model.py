@@ -48,6 +48,9 @@ MACHINES = {
     "5x3, 4-byte bus": (Config(rows=5, columns=3, bus_bytes=4, **SMALL), 7),
     "4x6, 16-byte bus": (Config(rows=4, columns=6, bus_bytes=16, multiplier_stages=2, **SMALL), 20),
     "8x8, 32-byte bus, one burst": (Config(rows=8, columns=8, bus_bytes=32, outstanding_bursts=1, **SMALL), 33),
+    "8x8, 2 lanes": (Config(rows=8, columns=8, lanes=2, **SMALL), 15),
+    "4x4, 1 lane": (Config(rows=4, columns=4, lanes=1, **SMALL), 9),
+    "14x6, 2 lanes": (Config(rows=14, columns=6, lanes=2, **SMALL), 30),
     "4x4, 4-byte bus, single beats": (Config(rows=4, columns=4, bus_bytes=4, burst_beats=1, **SMALL), 3),
     "4x4, 8-byte bus, 16 short bursts": (
         Config(rows=4, columns=4, bus_bytes=8, burst_beats=2, outstanding_bursts=16, **SMALL),
