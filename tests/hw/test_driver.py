@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,39 @@ def test_it_refuses_a_program_for_another_machine(rtl: Rtl) -> None:
     program = network("digits", Config.named("8x8"))
     lines = rtl.run(program, [], status=1)
     assert lines == [WELL[0], "load: the program was compiled for a machine of another configuration"]
+
+
+def test_it_refuses_a_file_that_is_not_as_it_was(rtl: Rtl) -> None:
+    program = network("digits", rtl.config)
+    command = rtl.command(program)
+    path = rtl.folder / "program.efp"
+    good = path.read_bytes()
+
+    def changed(at: int, *, checked: bool = False) -> bytes:
+        """The file with a bit of that byte turned; where it is `checked`, the first part's checksum is right again."""
+        content = bytearray(good)
+        content[at] ^= 1
+        if checked:
+            size = int.from_bytes(content[12:16], "little")
+            content[16:20] = zlib.crc32(content[20:size]).to_bytes(4, "little")
+        return bytes(content)
+
+    first_part = int.from_bytes(good[12:16], "little")
+    for content, said in (
+        (changed(0), "parse: not an Eightfold program"),
+        (changed(8), "parse: a program file of another version of the format: compile anew"),
+        *((changed(at), "parse: a damaged program file: its checksum or an offset is wrong") for at in (16, 30)),
+        (changed(first_part - 1), "parse: a damaged program file: its checksum or an offset is wrong"),
+        (good[: first_part - 1], "parse: a damaged program file: its checksum or an offset is wrong"),
+        (changed(22, checked=True), "load: the program is for another version of the machine"),
+        (changed(24, checked=True), "load: the program was compiled for a machine of another configuration"),
+    ):
+        path.write_bytes(content)
+        done = subprocess.run(command, cwd=rtl.folder, input=b"", capture_output=True, timeout=400)
+        assert (done.returncode, done.stdout.decode().splitlines()[-1]) == (1, said)
+    inputs = next(images("digits"))
+    assert rtl.run(program, inputs)[:4] == WELL
+    expect(program, inputs, rtl.outputs())
 
 
 def test_a_bus_error_is_told_and_the_next_run_is_well(rtl: Rtl) -> None:

@@ -7,19 +7,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from amaranth.hdl import Cat, Const, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
 
 from eightfold.golden.numerics import Rounding
 from eightfold.hw import axi
+from eightfold.hw.accumulators import REVISIT, Accumulators
 from eightfold.hw.arbiter import ReadArbiter
-from eightfold.hw.commands import Load
 from eightfold.hw.config import FIXED_POINT, Config
-from eightfold.hw.control import RegisterFile
+from eightfold.hw.control import ENGINES, ControlUnit, RegisterFile
 from eightfold.hw.delay import DelayLine
-from eightfold.hw.engine import Intake
 from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
-from eightfold.hw.registers import COUNTERS, REGISTERS, Access
+from eightfold.hw.registers import COUNTERS, REGISTERS, Access, ErrorCode
 from eightfold.hw.requantization import RequantizationLanes
 from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
 from eightfold.hw.store import StoreEngine
@@ -38,7 +40,7 @@ TINY = Config(
 )
 
 
-# Queues, delays, intake.
+# Queues and delays.
 
 
 def queue_is_a_list(dut: Any, *, depth: int) -> Proof:
@@ -92,40 +94,6 @@ def test_a_delay_line_of_another_length_is_refuted(tmp_path: Path) -> None:
     assert not delay_line_is_registers(DelayLine(width=1, cycles=3), cycles=2).holds(tmp_path, steps=8)
 
 
-def intake_waits(dut: Intake) -> Proof:
-    """A command has its own words, in order, and waits for its counts."""
-    p = Proof()
-    p.m.submodules.dut = dut
-    words, command = dut.words, dut.command
-    p.free(words.valid, words.payload, command.ready, dut.execute_completed, dut.store_completed)
-    taken, given = words.valid & words.ready, command.valid & command.ready
-    size = Load.words()
-    count = Signal(range(size + 1))
-    latest = Signal(64 * size)
-    with p.m.If(taken):
-        p.m.d.sync += latest.eq(Cat(latest[64:], words.payload))
-    p.m.d.sync += count.eq(Mux(given, 0, count + taken))
-    p.check(words.ready == (count != size))
-    payload = command.payload
-    reached = (dut.execute_completed >= payload.wait_execute) & (dut.store_completed >= payload.wait_store)
-    p.check(command.valid == ((count == size) & reached))
-    p.check(dut.waiting == ((count == size) & ~reached))
-    p.check((count != size) | (Value.cast(payload) == latest))
-    return p
-
-
-def test_no_command_starts_before_its_counts(tmp_path: Path) -> None:
-    # One command; nothing of it stays for the next but registers that the next overwrites.
-    assert intake_waits(Intake(Load)).holds(tmp_path, steps=Load.words() + 3)
-
-
-def test_an_intake_that_forgets_a_count_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Load, "waits", ("wait_execute",))
-    dut = Intake(Load)
-    dut.store_completed = Signal(20)
-    assert not intake_waits(dut).holds(tmp_path, steps=4)
-
-
 # The bus.
 
 
@@ -172,27 +140,6 @@ def test_bursts_of_more_than_a_page_are_refuted(tmp_path: Path) -> None:
     assert not splitter_divides(dut, config).holds(tmp_path, steps=3)
 
 
-def read_slave(p: Proof, bus: Any, *, bursts: int) -> Any:
-    """A slave that answers each burst with its beats, in order, whenever it likes; returns the bursts under way."""
-    lengths = Signal(8 * bursts)  # of the bursts under way, the oldest lowest
-    count, sent = Signal(range(bursts + 1)), Signal(8)
-    asked, beat = bus.ar.valid & bus.ar.ready, bus.r.valid & bus.r.ready
-    last = sent == lengths[:8]
-    answered = beat & last
-    p.assume(~bus.r.valid | (count != 0))
-    p.assume(bus.r.payload.last == last)
-    left = (count - answered)[: len(count)]
-    p.m.d.sync += [
-        sent.eq(Mux(answered, 0, sent + beat)),
-        count.eq(left + asked),
-        lengths.eq(Mux(answered, lengths >> 8, lengths) | (Mux(asked, bus.ar.payload.length, 0) << (left << 3))),
-    ]
-    p.check(~asked | (left != bursts))
-    p.check(p.offered(bus.ar))
-    p.check(bus.r.ready)
-    return count
-
-
 def arbiter_serves(dut: ReadArbiter, *, bursts: int) -> Proof:
     """Two masters with one-bit addresses: each gets the beats of its own bursts, all of them."""
     p = Proof()
@@ -208,7 +155,7 @@ def arbiter_serves(dut: ReadArbiter, *, bursts: int) -> Proof:
         p.check(master.r.valid == p.past(dut.bus.r.valid & (owners[0] == n)))
         p.check(~master.r.valid | (Value.cast(master.r.payload) == p.past(dut.bus.r.payload)))
     p.free(dut.bus.ar.ready, dut.bus.r.valid, dut.bus.r.payload)
-    read_slave(p, dut.bus, bursts=bursts)
+    p.read_slave(dut.bus, bursts=bursts)
     # The order in which the masters' bursts were taken, and that in which they are answered.
     answered = dut.bus.r.valid & dut.bus.r.payload.last
     left = (count - answered)[: len(count)]
@@ -242,7 +189,7 @@ def load_keeps_the_protocol(dut: LoadEngine, config: Config, *, limit: int) -> P
     bus = arbiter.bus
     p.free(dut.commands.valid, dut.commands.payload, dut.halt, dut.base_address)
     p.free(dut.execute_completed, dut.store_completed, bus.ar.ready, bus.r.valid, bus.r.payload)
-    count = read_slave(p, bus, bursts=limit)
+    count = p.read_slave(bus, bursts=limit).count
     p.check(~bus.ar.valid | within_a_page(bus.ar.payload, bus_bytes=config.bus_bytes))
     p.check(~dut.quiet | ((count == 0) & ~bus.ar.valid))
     return p
@@ -300,7 +247,7 @@ def test_stores_beyond_the_limit_are_refuted(tmp_path: Path) -> None:
     assert not proof.holds(tmp_path, steps=10)
 
 
-# The host's port.
+# The host's port, and the course of a run.
 
 
 def registers_answer(dut: RegisterFile) -> Proof:
@@ -361,7 +308,80 @@ def test_registers_that_change_while_locked_are_refuted(tmp_path: Path, monkeypa
     assert not registers_answer(RegisterFile()).holds(tmp_path, steps=4)
 
 
-# The scratchpad.
+def runs_end_well(dut: ControlUnit, quiet: Any) -> Proof:
+    """A run ends where everything has been done, or the bus is quiet after a halt; nothing is reset before."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    host = dut.host
+    p.free(host.aw.valid, host.aw.payload, host.w.valid, host.w.payload, host.b.ready)
+    p.free(host.ar.valid, host.ar.payload, host.r.ready, dut.finished, dut.stalled, dut.dispatch_error, quiet)
+    complete = dut.finished
+    codes = [dut.dispatch_error.code]
+    for name in ENGINES:
+        engine = getattr(dut, name)
+        p.free(engine.dispatched, engine.completed, engine.error, engine.busy, engine.waiting)
+        complete &= engine.dispatched == engine.completed
+        codes.append(engine.error.code)
+    running = ~dut.idle & ~dut.start & ~dut.halt
+    p.check(~dut.start | (p.past(dut.idle) & ~dut.idle & ~dut.halt))
+    p.check(~(p.past(~dut.idle) & dut.idle) | p.past(dut.halt & quiet) | (p.past(running) & p.past(complete, 2)))
+    p.check(~p.past(dut.halt & ~quiet) | dut.halt)
+    p.check(~p.past(running & Cat(code != ErrorCode.NONE for code in codes).any()) | dut.halt)
+    return p
+
+
+def test_a_run_ends_when_all_is_done_or_the_bus_is_quiet(tmp_path: Path) -> None:
+    dut = ControlUnit(TINY)
+    assert runs_end_well(dut, dut.quiet).holds(tmp_path, steps=6, induction=3)
+
+
+def test_a_run_that_ends_while_the_bus_is_busy_is_refuted(tmp_path: Path) -> None:
+    dut = ControlUnit(TINY)
+    quiet, dut.quiet = dut.quiet, Signal(init=1)
+    assert not runs_end_well(dut, quiet).holds(tmp_path, steps=8)
+
+
+# The memories.
+
+
+class Collider(wiring.Component):
+    """A memory of which was said that nothing is read while it is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"enable": In(1), "address": In(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=1, depth=2, init=[], attrs={"no_rw_check": 1})
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [write.en.eq(self.enable), read.en.eq(1), read.addr.eq(self.address)]
+        return m
+
+
+def test_a_memory_that_is_read_while_it_is_written_is_refuted(tmp_path: Path) -> None:
+    p = Proof()
+    p.m.submodules.dut = dut = Collider()
+    p.free(dut.enable, dut.address)
+    assert not p.holds(tmp_path, steps=2)
+
+
+def totals_meet_no_writes(dut: Accumulators, *, revisit: int) -> Proof:
+    """Any steps of which none reads what one of the last `revisit` - 1 changes; the memory asserts the rest."""
+    p = Proof()
+    p.m.submodules.dut = dut
+    p.free(dut.valid, dut.back, dut.first, dut.last, dut.combine, dut.address, dut.through)
+    keeps = dut.valid & ~dut.last
+    for ago in range(1, revisit):
+        p.assume(~(dut.valid & ~dut.first & p.past(keeps, ago) & (p.past(dut.address, ago) == dut.address)))
+    return p
+
+
+def test_no_total_is_read_while_it_is_written(tmp_path: Path) -> None:
+    assert totals_meet_no_writes(Accumulators(TINY), revisit=REVISIT).holds(tmp_path, steps=6, induction=6)
+
+
+def test_totals_that_are_read_a_cycle_too_soon_are_refuted(tmp_path: Path) -> None:
+    assert not totals_meet_no_writes(Accumulators(TINY), revisit=REVISIT - 1).holds(tmp_path, steps=6)
 
 
 def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Proof:
@@ -453,8 +473,7 @@ def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Valu
 def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     """Before the product: its factors. Within: the four parts of it, as a sum, with what rounds it.
 
-    That `(A 2^16 + a) (B 2^16 + b)` is `A B 2^32 + (A b + a B) 2^16 + a b` is left to algebra: Yosys finds the four
-    products on both sides to be the same.
+    Yosys finds the four products on both sides to be the same; see `test_four_products_make_one` for what they are.
     """
     p = Proof()
     shapes = {"accumulator": signed(32), "bias": signed(32), "shift": signed(8), "pre_shift": 5, "square": 1}
@@ -489,6 +508,16 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
 @pytest.mark.parametrize("rounding", FIXED_POINT)
 def test_a_product_is_that_of_its_factors(rounding: Rounding, tmp_path: Path) -> None:
     assert product_is_of_its_factors(rounding).holds(tmp_path, steps=6)
+
+
+def test_four_products_make_one() -> None:
+    """The one thing about the product that bits do not tell: a law of algebra, over all integers."""
+    z3 = pytest.importorskip("z3")
+    a, b, c, d = z3.Ints("a b c d")
+    k = 1 << 16
+    parts = (a * c) * k * k + (a * d + b * c) * k + b * d
+    assert z3.simplify((a * k + b) * (c * k + d) - parts, som=True).eq(z3.IntVal(0))
+    assert not z3.simplify((a * k + b) * (c * k + d) - parts - b, som=True).eq(z3.IntVal(0))
 
 
 def test_factors_that_are_one_too_large_are_refuted(tmp_path: Path) -> None:
