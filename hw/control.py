@@ -315,9 +315,20 @@ class ControlUnit(wiring.Component):
         with m.Elif(patience != 0):
             m.d.sync += patience.eq(0)
 
+        # Nothing changes meanwhile: whether a count is reached, whose command is the oldest and which error comes first
+        # can take a cycle each.
+        deadlock = Signal()
+        waiting = Signal(len(ENGINES), reset_less=True)
+        oldest = Signal(INDEX_BITS, reset_less=True)
+        m.d.sync += [
+            deadlock.eq(still & (patience == PATIENCE - 1)),
+            waiting.eq(Cat(engine.waiting for engine in engines)),
+            oldest.eq(_oldest([(waits, engine.next_index) for waits, engine in zip(waiting, engines, strict=True)])),
+        ]
+
         sources = [*(engine.error for engine in engines), self.dispatch_error]
-        with m.If(still & (patience == PATIENCE - 1)):
-            m.d.comb += [first.code.eq(ErrorCode.DEADLOCK), first.index.eq(_oldest(engines))]
+        with m.If(deadlock):
+            m.d.comb += [first.code.eq(ErrorCode.DEADLOCK), first.index.eq(oldest)]
         for source in reversed(sources):
             with m.If(source.code != ErrorCode.NONE):
                 m.d.comb += first.eq(source)
@@ -345,10 +356,10 @@ class ControlUnit(wiring.Component):
         ]
 
 
-def _oldest(engines: Any) -> Any:
-    """The smallest index of the commands with which engines wait."""
+def _oldest(commands: list[tuple[Any, Any]]) -> Any:
+    """The smallest index of those that wait."""
 
     def older(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
         return a[0] | b[0], Mux(a[0] & (~b[0] | (a[1] < b[1])), a[1], b[1])
 
-    return reduce(older, ((engine.waiting, engine.next_index) for engine in engines))[1]
+    return reduce(older, commands)[1]
