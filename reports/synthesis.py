@@ -39,7 +39,7 @@ FORMAT = "eightfold-synthesis/1"
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "array": ("execute.core.array",),
-    "requantization": ("execute.core.requantization",),
+    "requantization": ("execute.core.requantization", "execute.core.backlog"),
     "accumulators": ("execute.core.accumulators",),
     "sequencer": ("execute.core.sequencer",),
     "rest of execute": ("execute",),

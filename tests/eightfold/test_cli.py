@@ -577,13 +577,14 @@ def test_exploring_writes_a_folder_and_goes_on(capsys: pytest.CaptureFixture[str
 
 @needs_icarus
 def test_a_point_is_confirmed_on_the_rtl(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("explore", DIGITS, "--config", "4x4", "--rows", "4", "--columns", "4", "--jobs", "1", "--out", "out")
+    command = ("explore", DIGITS, "--config", "4x4", "--columns", "4", "--lanes", "2", "--jobs", "1", "--out", "out")
     text = succeed(capsys, *command, "--confirm", "fastest", "--confirm", "smallest", "--backend", "icarus")
     assert text.count("cycles on the RTL, as the model says; every tensor exact") == 1
 
 
 def test_explorations_that_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "rows has 'x'" in refuse(capsys, "explore", DIGITS, "--rows", "4,x")
+    assert "lanes has 'few'" in refuse(capsys, "explore", DIGITS, "--lanes", "few")
     assert "--fuse has 'maybe'" in refuse(capsys, "explore", DIGITS, "--fuse", "maybe")
     assert "--rounding has 'up'" in refuse(capsys, "explore", DIGITS, "--rounding", "up")
     assert "missing.toml" in refuse(capsys, "explore", DIGITS, "--sweep", "missing.toml")

@@ -79,6 +79,7 @@ def test_names_tell_all_points_apart() -> None:
     axes = {"rows": (4, 8), "weight_bytes": (4096, 4104), "burst_beats": (16, 64), "multiplier_stages": (1, 2)}
     space = Space(base=BASE, axes={**axes, "rounding": ("double", "single"), "fuse": (True, False)})
     assert len(names(space)) == 64
+    assert len(names(replace(space, axes={**space.axes, "lanes": (0, 2)}))) == 128
 
 
 def test_a_sweep_from_toml(tmp_path: Path) -> None:
