@@ -50,10 +50,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
         The file cannot be read, or holds something else.
     """
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.ndarray):
-            with file:
-                return {name: file[name] for name in file.files}
+        with open(path, "rb") as opened:  # numpy would leave a damaged one open
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.ndarray):
+                with file:
+                    return {name: file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):

@@ -156,7 +156,7 @@ def quantize(graph: Graph, ranges: Mapping[int, Range], scheme: Scheme = INT8) -
 
 
 def check_float(graph: Graph) -> None:
-    """Refuse what cannot be quantized: all operators without a rule at once.
+    """Refuse what cannot be quantized: all operators without a rule at once, and constants that are not finite.
 
     Raises
     ------
@@ -176,6 +176,14 @@ def check_float(graph: Graph) -> None:
             )
     if len(graph.subgraphs) > 1 or any(tensor.variable for tensor in graph.tensors):
         raise ModelError(f"{graph.name}: it keeps state or calls subgraphs, which cannot be quantized")
+    for operator in graph.operators:
+        for index in operator.inputs:
+            data = graph.tensors[index].data if index >= 0 else None
+            if data is not None and data.dtype == np.float32 and not np.isfinite(data).all():
+                raise ModelError(
+                    f"{_where(graph, operator)}: tensor {index} ({graph.tensors[index].name}) is a constant that is "
+                    "not finite"
+                )
     missing = [_place(graph, operator) for operator in graph.operators if _rule(graph, operator) is None]
     if missing:
         raise ModelError(f"{graph.name}: operators that cannot be quantized: {'; '.join(missing)}")
@@ -349,7 +357,6 @@ class _Quantizer:
             data = self.graph.tensors[index].data if 0 <= index < len(self.graph.tensors) else None
             if data is None or data.dtype != np.float32:
                 continue
-            self.check_finite(index, data)
             if _RULES.get(operator.kind) == "shared":
                 quantization = self.quantization(index)
             else:
@@ -366,9 +373,6 @@ class _Quantizer:
         bias = None if bias_index < 0 else self.graph.tensors[bias_index].data
         if weights.data is None or (bias_index >= 0 and bias is None):
             raise ModelError(f"{_where(self.graph, operator)}: its weights and bias must be constants")
-        self.check_finite(weights.index, weights.data)
-        if bias is not None:
-            self.check_finite(bias_index, bias)
         source = affine.known(self.tensors[operator.inputs[places.image]])
         zeros = np.zeros(weights.shape[places.axis], np.float32)
         values = quantize_weights(
@@ -378,10 +382,6 @@ class _Quantizer:
         if bias is not None:
             operator = self.stored(operator, places.bias, values.bias, values.bias_quantization)
         return operator
-
-    def check_finite(self, index: int, data: Array) -> None:
-        if not np.isfinite(data).all():
-            raise ModelError(f"{self.graph.name}: {self.called(index)} is a constant that is not finite")
 
     def stored(self, operator: Operator, position: int, values: Array, quantization: Quantization) -> Operator:
         """The operator reading a constant; a copy of it where another operator has stored other integers there."""

@@ -114,7 +114,9 @@ def _input(tensor: Tensor, array: npt.NDArray[Any], source: str) -> Floats:
             f"{source}: input {tensor.name} is {list(array.shape)}; "
             f"expected samples of {' or '.join(str(list(shape)) for shape in shapes)}"
         )
-    finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1) if array.size else np.ones(len(array), bool)
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32)
+    finite = np.isfinite(floats.reshape(len(floats), -1)).all(axis=1) if array.size else np.ones(len(array), bool)
     if not finite.all():
-        raise ModelError(f"{source}: input {tensor.name} is not finite in sample {int(np.argmin(finite))}")
-    return array.astype(np.float32)
+        raise ModelError(f"{source}: input {tensor.name} is not finite in float32 in sample {int(np.argmin(finite))}")
+    return floats

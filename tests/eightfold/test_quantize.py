@@ -151,7 +151,15 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> 
             ["float.tflite", "--calibration", "turned.npz"],
             "turned.npz: input input is [3, 7, 9, 3]; expected samples of",
         ),
-        (["float.tflite", "--calibration", "nan.npz"], "nan.npz: input input is not finite in sample 1"),
+        (["float.tflite", "--calibration", "nan.npz"], "nan.npz: input input is not finite in float32 in sample 1"),
+        (["float.tflite", "--calibration", "huge.npz"], "huge.npz: input input is not finite in float32 in sample 0"),
+        (["float.tflite", "--calibration", "pickled.npz"], "pickled.npz: not an .npz file of arrays"),
+        (["float.tflite", "--calibration", "cut.npz"], "cut.npz: not an .npz file of arrays"),
+        (["float.tflite", "--calibration", "hot.npz"], "hot.npz: labels are int64[3, 10]; expected one integer per"),
+        (
+            ["broken.tflite", "--calibration", "data.npz"],
+            "operator 1 (CONV_2D): tensor 4 (conv_2d_1/weights) is a constant that is not finite",
+        ),
         (["float.tflite", "--test", "turned.npz"], "turned.npz: input input is [3, 7, 9, 3]"),
         (["float.tflite", "--ranges", "median"], "--ranges is 'median'; one of minmax, percentile, mse was expected"),
         (["float.tflite", "--percentile", "20"], "--percentile is 20; above 50 and at most 100 was expected"),
@@ -170,6 +178,15 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: li
     np.savez("pixels.npz", inputs=good.astype(np.uint8))
     np.savez("turned.npz", inputs=good.transpose(0, 2, 1, 3))
     np.savez("nan.npz", inputs=bad)
+    np.savez("huge.npz", inputs=np.full(good.shape, 1e300))
+    np.savez("pickled.npz", inputs=np.array([object()]))
+    np.savez("hot.npz", inputs=good, labels=np.eye(10, dtype=np.int64)[:3])
+    Path("cut.npz").write_bytes(Path("data.npz").read_bytes()[:300])
+    broken = chain()
+    weights = broken.tensors[broken.operators[1].inputs[1]].data
+    assert weights is not None
+    weights[0, 0, 0, 0] = np.nan
+    save(broken, "broken.tflite")
     np.savez("ones.npz", inputs=np.ones((2, 1, 4), np.float32))
     builder = NetworkBuilder("strange", (1, 4))
     builder.elementwise("RELU")

@@ -272,7 +272,7 @@ def test_what_has_no_rule_is_refused() -> None:
         quantize(computed, dict.fromkeys(range(3), (0.0, 1.0)))
     weights = floats(1, 2, 3, data=np.full((2, 3), np.nan, np.float32))
     broken = one("FULLY_CONNECTED", [floats(0, 1, 3), weights], [floats(2, 1, 2)])
-    with pytest.raises(ModelError, match=r"one: tensor 1 \(t1\) is a constant that is not finite"):
+    with pytest.raises(ModelError, match=r"operator 0 \(FULLY_CONNECTED\): tensor 1 \(t1\) is a constant that is not"):
         quantize(broken, dict.fromkeys(range(3), (0.0, 1.0)))
 
 

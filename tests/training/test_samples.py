@@ -49,7 +49,7 @@ def test_labels_come_along() -> None:
         (images(inputs=np.zeros((4, 7, 9, 3))), r"is [4, 7, 9, 3]; expected samples of [1, 9, 7, 3] or [9, 7, 3]"),
         (images(inputs=np.zeros((9, 7, 3))), r"is [9, 7, 3]; expected samples"),
         (images(inputs=np.float32(3.0)), r"is []; expected samples"),
-        (images(inputs=np.full((4, 9, 7, 3), np.nan)), "is not finite in sample 0"),
+        (images(inputs=np.full((4, 9, 7, 3), np.nan)), "is not finite in float32 in sample 0"),
         (images(labels=np.zeros(3, int)), "arrays of 3 and 4 samples; expected equal numbers"),
         (images(labels=np.zeros((4, 10), int)), r"labels are int64[4, 10]; expected one integer per sample"),
         (images(labels=np.arange(4) + 7), "labels are 7 to 10; expected 0 to 9, as the network's first output has 10"),
@@ -65,7 +65,7 @@ def test_data_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray], message
 def test_an_infinite_sample_is_named() -> None:
     arrays = images()
     arrays["inputs"][2, 0, 0, 0] = np.inf
-    with pytest.raises(ModelError, match="not finite in sample 2"):
+    with pytest.raises(ModelError, match="not finite in float32 in sample 2"):
         samples_of(chain(), arrays)
 
 
