@@ -168,6 +168,7 @@ INTERRUPTED = 130
 
 _CONFIG = "16x16"
 _FILE_WIDTH = 120
+_ROOM = 10_000
 _FIGURES = (".png", ".svg", ".pdf")
 _TIMELESS = ("commands", "golden")
 
@@ -968,11 +969,14 @@ def _show(report: RenderableType) -> None:
     """What people read of a result."""
     if _quiet.get():
         return
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.table import Table
 
     console = Console(highlight=False, markup=False)  # names may have brackets
     if not console.is_terminal:
-        console.width = _FILE_WIDTH  # a file or a pipe has room for whole lines
+        console.width = _ROOM  # a file or a pipe has room for whole tables
+        tables = [part for part in (report.renderables if isinstance(report, Group) else ()) if isinstance(part, Table)]
+        console.width = max([_FILE_WIDTH, *(console.measure(table).maximum for table in tables)])
     console.print(report)
 
 

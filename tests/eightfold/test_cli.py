@@ -531,6 +531,12 @@ def test_a_report_does_not_compare_the_golden_runtime_with_itself(capsys: pytest
     assert "fast, icarus or model" in refuse(capsys, "report", DIGITS, "--out", "out", "--backend", "golden")
 
 
+def test_tables_in_a_pipe_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    text = succeed(capsys, "inspect", DIGITS)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) < 250
+
+
 def test_dequantize_gives_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     value = json.loads(succeed(capsys, "dequantize", DIGITS, "-o", "float.tflite", "--json", "-"))
     assert (value["format"], value["file"]) == ("eightfold-dequantize/1", "float.tflite")
