@@ -374,7 +374,7 @@ def _train(options: argparse.Namespace) -> Iterable[Result]:
     trainer = Trainer(options.out, seed=options.seed, shrink=options.shrink, say=say)
     if options.resume:
         trainer.load()
-    elif trainer.path.exists():
+    elif trainer.path.exists() or any((options.out / "weights").iterdir()):
         raise ValueError(f"{options.out} has results; --resume goes on with them, another --out starts anew")
     for width in options.widths:
         trainer.train(width, options.resolutions)
