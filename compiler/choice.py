@@ -88,7 +88,7 @@ def _candidates(layer: Layer, config: Config, site: Site) -> Iterator[Tiling]:
         units.setdefault((len(groups), len(groups[0])), (unit_bytes, groups))
     for (strip_rows, buffers), (unit_bytes, groups) in product(_strips(layer, config, site), units.values()):
         coarse = min(tile_rows, strip_rows)
-        alone = strip_rows <= min(tile_rows, layer.rows)  # tile of its strip: it is the edge, too
+        alone = strip_rows <= min(tile_rows, layer.rows)  # in its strip the tile is the only one, hence the edge
         for edge_rows, (head, tail) in product(_edges(layer, config, coarse), _phases(config, site, groups)):
             if (head or tail) if edge_rows < coarse else not (alone and (head or tail)):
                 yield Tiling(strip_rows, buffers, coarse, unit_bytes, head, tail, edge_rows)

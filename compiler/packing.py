@@ -1,8 +1,8 @@
 """Weights as the machine reads them: blocks of output channels, tiles in the order of their use, then parameters.
 
 A block is C output channels. For each of its passes it has a tile of R rows, the last row first, one byte per channel;
-then nine rows with the channels' bias, multiplier (both little-endian) and shift. Every row is as wide as
-`Config.weight_row_bytes`.
+then nine rows with the channels' bias, multiplier (both little-endian) and shift. Blocks that come to the scratchpad
+ahead of time have all their tiles first. Every row is as wide as `Config.weight_row_bytes`.
 """
 
 from __future__ import annotations

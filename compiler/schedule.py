@@ -139,7 +139,7 @@ class Schedule:
         self._emit(Execute, fields, accesses, note)
 
     def hold(self, window: Window) -> None:
-        """Keeps a tensor that is computed now until all of it is there, so that it can be seen, who ever reads it."""
+        """Keeps a tensor that is computed now until all of it is there, so that it can be seen, whoever reads it."""
         self._hazards.hold(Opcode.EXECUTE, Space.SCRATCHPAD, window.base + window.start, window.base + window.stop)
 
     def fill(self, window: Window, stop: int) -> None:

@@ -21,11 +21,11 @@ from .work import Layer
 STAGED = 2
 """The most layers of a stream some of whose weights are loaded ahead of time."""
 
-TRIALS = ((1.0, 1), (1.0, 5), (1.0, 10), (0.7, 10))
-"""What part of the time for which the bus seems idle, and how many layers before must do without."""
+ATTEMPTS = ((1.0, 1), (1.0, 5), (1.0, 10), (0.7, 10))
+"""Ways to stage weights: the share of the bus's idle time to fill, and how many layers before theirs are left alone."""
 
 LONG_WAIT = 500
-"""Cycles for which a layer waits before that is worth while."""
+"""Cycles that a layer must wait for its weights at least, for staging to be tried."""
 
 ALIGNMENT = 64
 """Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
@@ -218,7 +218,7 @@ class _Stream:
         ]
         for wait, position, layer in sorted(waits, key=lambda w: w[:2], reverse=True)[:STAGED]:
             taken = best.staging
-            for share, rest in TRIALS if wait >= LONG_WAIT else ():
+            for share, rest in ATTEMPTS if wait >= LONG_WAIT else ():
                 pieces = pieces_of(layer, position, usages, taken, self._config, share, rest)
                 if not pieces:
                     continue

@@ -21,7 +21,7 @@ class ModelError(ValueError):
 
 
 def _integers(values: Iterable[SupportsIndex], what: str) -> tuple[int, ...]:
-    """Python's integers, whose arithmetic neither overflows nor gives other types; numpy's are none."""
+    """The same as Python's integers, which do not overflow as numpy's do, nor make numpy's of what they meet."""
     try:
         return tuple(map(index, values))
     except TypeError:

@@ -12,10 +12,13 @@ from .config import Config
 from .delay import DelayLine
 
 _LEAD = accumulators.LEAD + accumulators.LATENCY
+"""Cycles from a step's control to its totals."""
 
 _NOTED = requantization.LATENCY - 1
+"""Cycles from the lanes' accumulators to the last before their outputs."""
 
 _BACK = requantization.RESULT_LATENCY - accumulators.LEAD
+"""Cycles from the lanes' accumulators to the step's control with which their results come back."""
 
 
 def latency(config: Config) -> int:

@@ -35,7 +35,7 @@ class Config:
     rows, columns
         The systolic array's processing elements: `rows` operands of one dot product step, `columns` output channels.
     scratchpad_bytes
-        On-chip memory for activations; a multiple of `2 * line_bytes`.
+        On-chip memory for activations, and for weights ahead of time; a multiple of `2 * line_bytes`.
     weight_bytes
         On-chip memory for packed weights and requantization parameters; a multiple of `weight_line_bytes`.
     accumulator_bytes

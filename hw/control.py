@@ -40,7 +40,6 @@ _COMPLETED = {f"{name}_commands".upper(): name for name in ENGINES}
 EVENTS = tuple(name.lower() for name in COUNTERS if name != "CYCLES" and name not in _COMPLETED)
 """What the machine tells the counters: each one cycle high for each thing counted."""
 
-
 _HELD = tuple(register for register in REGISTERS.values() if register.name not in COUNTERS)
 """The registers that are not counters."""
 

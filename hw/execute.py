@@ -67,6 +67,9 @@ class ExecuteEngine(wiring.Component):
       is the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 11
       after them;
     * a staged command starts no earlier than the last vector of its predecessor has been read;
+    * where columns share lanes, a pass that finishes begins no earlier than R cycles after the last vector of the one
+      that finished before it, and not before the lanes are through with that; one whose results come back ends at
+      least `sequencer.return_tail` cycles after the lanes are through with it;
     * `completed` counts the command `Pipeline.completed` cycles after the slot of its last pixel.
 
     Members

@@ -41,7 +41,7 @@ def commands(program: Program) -> list[Execute | Load]:
 
 def without_staging(graph: Graph, config: Config) -> Program:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "TRIALS", ())
+        patch.setattr(streams, "ATTEMPTS", ())
         return compile(graph, config)
 
 
