@@ -1,7 +1,7 @@
 """What a machine takes of a chip, before anyone has built it: an estimate to compare machines by.
 
-Counted are the array, the requantization lanes and the three memories. Not counted are queues, control, and the
-shifters between memories and array.
+Counted are the array, the requantization lanes, the accumulators' adders and the memories, with that for sums that
+wait for a lane. Not counted are other queues, control, and the shifters between memories and array.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ MEASURED = (
     Synthesized(64, 8, 19_164),  # 8 x 8
 )
 """Totals of `eightfold synth` for an ECP5, by Yosys 0.70: carry cells and distributed RAM count as the tables that they
-take the place of. `python benchmarks/area_fit.py` measures them again."""
+take the place of. They are of the machine before it was made smaller, see docs/fpga.md.
+`python benchmarks/area_fit.py` measures them again."""
 
 
 @dataclass(frozen=True)
