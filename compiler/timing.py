@@ -64,15 +64,5 @@ def execute_cycles(command: Execute, config: Config) -> int:
         block = (passes - 1) * max(command.pixels, config.rows) + last
     # The next block may begin while lanes that columns share still work on this one, and finish when they are through.
     if config.turns > 1 and command.finish:
-        block = max(block, _outputs(command) * config.turns)
+        block = max(block, command.output_pixels * config.turns)
     return command.blocks * block
-
-
-def _outputs(command: Execute) -> int:
-    """About the pixels of a block that go to requantization."""
-    if command.gather:
-        return 1
-    rows = command.strip_rows or -(-command.pixels // command.columns)
-    share_down = len(range(command.skip_rows, rows, command.every_row)) / rows
-    share_across = len(range(command.skip_columns, command.columns, command.every_column)) / command.columns
-    return round(command.pixels * share_down * share_across)

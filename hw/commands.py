@@ -316,6 +316,19 @@ class Execute(Command):
     staged: int = _unsigned(1, "1: the tiles lie in the scratchpad")
     tile_address: int = _unsigned(20, "where staged, their first row in the scratchpad, counted in rows of weights")
 
+    @property
+    def output_pixels(self) -> int:
+        """Pixels that a pass gives outputs of; 0 where a width or a distance is 0, which is illegal."""
+        if not (self.columns and self.every_row and self.every_column):
+            return 0
+        rows, rest = divmod(self.pixels, self.columns)
+        strips, last = divmod(rows, self.strip_rows) if self.strip_rows else (0, rows)
+        whole, part = (len(range(self.skip_rows, end, self.every_row)) for end in (self.strip_rows, last))
+        outputs = (strips * whole + part) * len(range(self.skip_columns, self.columns, self.every_column))
+        if last >= self.skip_rows and (last - self.skip_rows) % self.every_row == 0:
+            outputs += len(range(self.skip_columns, rest, self.every_column))
+        return min(outputs, 1) if self.gather else outputs
+
 
 COMMANDS: dict[Opcode, type[Command]] = {kind.opcode: kind for kind in (Load, Execute, Store)}
 

@@ -86,24 +86,12 @@ def _of_execute(c: Execute, config: Config) -> Refusal | None:
         return Refusal(
             ErrorCode.WEIGHT_RANGE, f"outside the weight buffer: {needed} rows are needed; there are {there}"
         )
-    pixels = min(_outputs(c), 1) if c.gather else _outputs(c)
     # The sums of a single pass go to requantization without being kept, and at once where every column has a lane.
     through = passes == 1 and c.finish == Finish.STORE and not c.accumulate and config.turns == 1
-    if pixels > config.accumulator_depth and not through:
-        reason = f"more pixels than accumulators: {pixels} are needed; there are {config.accumulator_depth}"
+    if c.output_pixels > config.accumulator_depth and not through:
+        reason = f"more pixels than accumulators: {c.output_pixels} are needed; there are {config.accumulator_depth}"
         return Refusal(ErrorCode.ACCUMULATOR_RANGE, reason)
     return None
-
-
-def _outputs(c: Execute) -> int:
-    """The vectors of a pass of which outputs come."""
-    rows, rest = divmod(c.pixels, c.columns)
-    strips, last = divmod(rows, c.strip_rows) if c.strip_rows else (0, rows)
-    emitting = strips * len(range(c.skip_rows, c.strip_rows, c.every_row)) + len(range(c.skip_rows, last, c.every_row))
-    outputs = emitting * len(range(c.skip_columns, c.columns, c.every_column))
-    if last >= c.skip_rows and (last - c.skip_rows) % c.every_row == 0:
-        outputs += len(range(c.skip_columns, rest, c.every_column))
-    return outputs
 
 
 def _illegal(c: Execute, config: Config) -> str | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eightfold.hw.commands import Execute, Load
+from eightfold.hw.commands import Execute, Finish, Load
 from eightfold.hw.config import Config
 from eightfold.hw.registers import ErrorCode
 from eightfold.sim.interpreted import InterpretedMachine
 from eightfold.sim.interpreter import InterpreterError, _Stream
-from eightfold.sim.refusal import _outputs, refusal
+from eightfold.sim.refusal import refusal
+from eightfold.sim.timing import longest_silence
 
 from .test_model import step
 
@@ -50,7 +53,19 @@ def test_outputs_are_counted(pixels: int, columns: int, every: tuple[int, int], 
         skip_rows=skip_rows,
         skip_columns=skip_columns,
     )
-    assert _outputs(command) == np.count_nonzero(_Stream.of(command).emits)
+    outputs = np.count_nonzero(_Stream.of(command).emits)
+    assert command.output_pixels == outputs
+    assert replace(command, gather=1).output_pixels == min(outputs, 1)
+
+
+@pytest.mark.parametrize("field", ["columns", "every_row", "every_column"])
+def test_what_is_illegal_has_a_bound_in_time_too(field: str) -> None:
+    command = replace(Execute(pixels=8, columns=4, finish=Finish.STORE), **{field: 0})
+    shared = replace(CONFIG, lanes=2)
+    refused = refusal(command, shared)
+    assert refused is not None
+    assert refused.code == ErrorCode.ILLEGAL_COMMAND
+    assert longest_silence([command], shared, latency=20, stalls=0) > 0
 
 
 def test_the_backend_of_commands_names_the_command() -> None:
