@@ -310,6 +310,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += left.eq(count)
 
         new_block = step["block"]
+        anew = begin | new_block
         m.d.comb += x.eq(
             Mux(step["run"], upcoming.x, Mux(step["column"], column_x, block_x))
             + Mux(
@@ -327,20 +328,19 @@ class Sequencer(wiring.Component):
             m.d.sync += upcoming.x.eq(Mux(begin, front.origin_x, x))
             with m.If(~step["run"]):
                 m.d.sync += column_x.eq(Mux(begin, front.origin_x, x))
-            with m.If(begin | new_block):
+            with m.If(anew):
                 m.d.sync += block_x.eq(Mux(begin, front.origin_x, x))
-        with m.If(begin | new_block):
+        with m.If(anew):
             m.d.sync += [upcoming.y.eq(front.origin_y), self._upcoming_first.eq(~front.accumulate)]
         with m.Elif(first_slot):
             m.d.sync += self._upcoming_first.eq(0)
             with m.If(step["row"]):
                 m.d.sync += upcoming.y.eq(upcoming.y + front.kernel_row_y)
-        anew = begin | new_block
         with m.If(anew | step["row"]):
             m.d.sync += upcoming.line.eq(
                 Mux(anew, front.source, upcoming.line) + Mux(anew, ~front.origin_x, front.kernel_row_step) + anew
             )
-        with m.If(begin | new_block):
+        with m.If(anew):
             m.d.sync += self._upcoming_destination.eq(
                 Mux(begin, front.destination, self._upcoming_destination + config.columns)
             )
