@@ -76,6 +76,25 @@ class _TileRow(NamedTuple):
     address: Value
 
 
+class _Vector(NamedTuple):
+    """The vector of a slot, where it is `valid`: its place, and what comes of it.
+
+    `begins`: it is the first of a pass that finishes. `emits`: it gives an output, whose place among the accumulators
+    is `number`; `fresh`: none before it in the pass did. `leaves`: the total of its output goes to the lanes; `stores`:
+    and from there to the address `output` in the scratchpad.
+    """
+
+    valid: Value
+    place: data.View
+    begins: Value
+    emits: Value
+    number: Value
+    fresh: Value
+    leaves: Value
+    stores: Value
+    output: Value
+
+
 def accumulate_layout(config: Config) -> data.StructLayout:
     """What a vector's step tells the accumulators, and the lanes behind them.
 
@@ -213,7 +232,7 @@ class Sequencer(wiring.Component):
         self._elaborate_upcoming(m)
         self._elaborate_passes(m)
         tile = self._elaborate_rows(m)
-        self._elaborate_pixels(m, tile)
+        self._elaborate_steps(m, self._elaborate_vectors(m), tile)
         self._elaborate_backlog(m)
         return m
 
@@ -455,10 +474,9 @@ class Sequencer(wiring.Component):
             ),
         ]
 
-    def _elaborate_pixels(self, m: Module, tile: _TileRow) -> None:
-        """Walks through the vectors of a pass: where they lie, which bytes exist, which give outputs and where."""
-        config, upcoming, front, command = self._config, self._upcoming, self._front, self._pass
-        lanes = config.vector_bytes
+    def _elaborate_vectors(self, m: Module) -> _Vector:
+        """Walks through the vectors of a pass: where they lie, which give outputs and where."""
+        upcoming, front, command = self._upcoming, self._front, self._pass
         place = Signal(_PLACE, name="vector", reset_less=True)
         strip_x = Signal(signed(ADDRESS_BITS), reset_less=True)
         pass_line = Signal(signed(ADDRESS_BITS), reset_less=True)
@@ -479,8 +497,7 @@ class Sequencer(wiring.Component):
             stores.eq(leaves & (command.finish == Finish.STORE)),
             self._enters.eq(emits & leaves),
         ]
-        shared = config.turns > 1
-        if shared:
+        if self._config.turns > 1:
             ends = (self._pixels_left == 1) & (self._finish | self._final)
             m.d.comb += self._enters.eq((emits & leaves) | ends)
 
@@ -536,6 +553,13 @@ class Sequencer(wiring.Component):
             m.d.sync += output_row.eq(following)
         with m.If(self._start_pass | new_strip):
             m.d.sync += output_strip.eq(following)
+        return _Vector(pixel, place, begin, emits, number, fresh, leaves, stores, output)
+
+    def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow) -> None:
+        """Reads the vectors: which of their bytes exist, and what the later stages need to know."""
+        config, command = self._config, self._pass
+        lanes, shared = config.vector_bytes, config.turns > 1
+        pixel, place, emits, number, stores = vector.valid, vector.place, vector.emits, vector.number, vector.stores
 
         # First register: lanes `low` to `high` lie in the image's row.
         valid, swap, depthwise, accumulate_valid, output_valid = (
@@ -557,7 +581,7 @@ class Sequencer(wiring.Component):
             valid.eq(Cat(pixel, valid)),
             swap.eq(Cat(self._first_slot, swap)),
             depthwise.eq(Cat(pixel & (command.mode == Mode.DEPTHWISE), depthwise)),
-            accumulate_valid.eq(Cat(emits | begin | self._enters, accumulate_valid)),
+            accumulate_valid.eq(Cat(emits | vector.begins | self._enters, accumulate_valid)),
             output_valid.eq(Cat(self._enters if shared else (emits & stores) | (pixel & last), output_valid)),
         ]
         with m.If(pixel):
@@ -572,16 +596,16 @@ class Sequencer(wiring.Component):
                 accumulate.address.eq(number),
                 accumulate.combine.eq(command.combine),
                 accumulate.pre_shift.eq(command.pre_shift),
-                accumulate.begin.eq(begin),
+                accumulate.begin.eq(vector.begins),
                 accumulate.square.eq(command.square),
                 accumulate.pixel.eq(emits),
-                accumulate.first.eq(self._first & (fresh | ~command.gather)),
-                accumulate.last.eq(leaves),
-                accumulate.through.eq(leaves & (command.finish == Finish.RETURN)),
+                accumulate.first.eq(self._first & (vector.fresh | ~command.gather)),
+                accumulate.last.eq(vector.leaves),
+                accumulate.through.eq(vector.leaves & (command.finish == Finish.RETURN)),
                 accumulate.enters.eq(self._enters),
                 out.write.eq(stores & emits),
                 out.last.eq(last),
-                out.address.eq(output),
+                out.address.eq(vector.output),
                 out.channels.eq(self._channels),
                 out.zero_point.eq(command.zero_point),
                 out.lower.eq(command.lower),
