@@ -359,13 +359,14 @@ def test_a_long_dot_product_hides_the_wait_for_lanes():
         passes = command.kernel_rows * command.kernel_columns * command.runs
         if command.blocks == 2 and passes >= WIDE.columns // 2 and outputs(command) >= 16:
             break
-    rows = packed(WIDE, command, weights, parameters)
+    rows, _ = packed(WIDE, command, weights, parameters)
     image = rng.integers(0, 256, WIDE.scratchpad_bytes, dtype=np.uint8)
     ends = {}
     for config in (WIDE, dataclasses.replace(WIDE, lanes=2)):
         _, completions = run(config, [command], [rows], image)
         ends[config.turns] = completions[0] - Pipeline(config).completed
-    waited = outputs(command) * 4 - command.pixels
+    first = command.skip_rows * command.columns + command.skip_columns  # the vector of the first output
+    waited = first + outputs(command) * 4 - command.pixels
     assert ends[4] - ends[1] == waited
 
 
