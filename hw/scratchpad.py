@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out, Signature
@@ -193,7 +193,7 @@ class Scratchpad(wiring.Component):
             with m.If(self.write.enable):
                 place, odd = self.write.address[:place_bits], self.write.address[place_bits]
                 mask = _rotate_left(self.write.mask, line, place)
-                first = Cat(place <= lane for lane in range(line))
+                first = _from(place, line)
                 m.d.sync += [
                     write_row.eq(self.write.address[place_bits + 1 :]),
                     write_odd.eq(odd),
@@ -218,8 +218,9 @@ class Scratchpad(wiring.Component):
         ]
         place, odd = stages[0]["offset"][:place_bits], stages[0]["offset"][place_bits]
         chosen = Signal(8 * line)
+        first = _from(place, line)
         for lane in range(line):
-            even = Mux(place <= lane, ~odd, odd)
+            even = Mux(first[lane], ~odd, odd)
             byte = Mux(even, *(half.word_select(lane, 8) for half in halves))
             m.d.comb += chosen.word_select(lane, 8).eq(byte)
         # If the freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place.
@@ -264,6 +265,11 @@ class Scratchpad(wiring.Component):
 def _rotate_right(value: Any, amount: Any) -> Any:
     """`value`, rotated by `amount`, which is less than its width."""
     return Cat(value, value).bit_select(amount, len(value))
+
+
+def _from(place: Any, line: int) -> Value:
+    """For each lane of a line, whether it is `place` or behind it."""
+    return Cat(*(place <= lane for lane in range(line - 1)), 1)
 
 
 def _rotate_left(value: Any, width: int, amount: Any) -> Any:
