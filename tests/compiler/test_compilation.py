@@ -86,7 +86,8 @@ def test_a_program_says_how_tensors_use_the_scratchpad() -> None:
 def packed(program: Program) -> int:
     """Bytes of weights and parameters, without what aligns the layers in DRAM."""
     graph, config = program.graph, program.config
-    layers = (lower(graph.operators[i], graph, config, program.profile) for i in program.machine_operators)
+    machine = (graph.operators[i] for i in sorted(program.machine_operators))
+    layers = [layer for operator in machine for layer in lower(operator, graph, config, program.profile)]
     return sum(layer.packed_bytes(config) for layer in layers)
 
 

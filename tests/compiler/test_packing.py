@@ -31,7 +31,8 @@ CONFIGS = [
 def layer_of(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int], dilation: tuple[int, int]) -> Layer:
     graph = Builder(shape, dtype="uint8", seed=3).convolution(outputs, kernel, dilation=dilation).graph()
     # Lowering does not depend on the machine, as long as it is possible.
-    return lower(graph.operators[0], graph, CONFIGS[0], Profile.TFLM)
+    (layer,) = lower(graph.operators[0], graph, CONFIGS[0], Profile.TFLM)
+    return layer
 
 
 def convolution_of(layer: Layer) -> Convolution:

@@ -21,7 +21,8 @@ CONFIG = Config.named("16x16")
 def shared(builder: Builder, config: Config = CONFIG) -> int:
     """How many pixels of a network's first layer are computed as one."""
     graph = builder.graph()
-    ((work,),) = lower(graph.operators[0], graph, config, Profile.TFLM).groups
+    (layer,) = lower(graph.operators[0], graph, config, Profile.TFLM)
+    ((work,),) = layer.groups
     assert isinstance(work, Convolution)
     return work.outputs // graph.tensors[graph.operators[0].outputs[0]].shape[3]
 
