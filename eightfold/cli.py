@@ -428,7 +428,7 @@ def report(
                 told=told,
             )
             pages = render(found, told)
-        write_folder(out, {name: text.encode() for name, text in pages.items()})
+        write_folder(out, {name: text.encode() for name, text in pages.items()}, "report.sha256")
         if json_part is not None:
             json_part.write_text(_json(found.to_json()), encoding="utf-8")
     if json_file == "-":
@@ -532,11 +532,11 @@ def explore(
         sys.stderr.write(f"eightfold: finished points are kept in {out}; the same command goes on from there\n")
         raise
     confirmed: list[dict[str, Any]] = []
-    write_folder(out, files_of(found, confirmed))
+    write_folder(out, files_of(found, confirmed), "explore.sha256")
     if confirm:
         with _stages("confirming") as told:
             confirmed += on_rtl(found, networks, confirm, backend=backend, profile=chosen, told=told)
-        write_folder(out, files_of(found, confirmed))
+        write_folder(out, files_of(found, confirmed), "explore.sha256")
     if json_file is not None:
         _deliver(found.to_json() | {"confirmed": confirmed}, json_file, "")
         return

@@ -103,14 +103,14 @@ def check_folder(path: Path) -> None:
 
 
 MANIFEST = "files.sha256"
-"""Lists what `write_folder` wrote, as `sha256sum` does."""
+"""Lists what `write_folder` wrote, as `sha256sum` does; of `eightfold export`, and wherever no other name is given."""
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, files: Mapping[str, bytes], manifest: str = MANIFEST) -> None:
     """Writes files into a folder, and a list of them.
 
-    What the list of an earlier call names is replaced, or removed where there is no such file any more; other files
-    stay.
+    What the same list of an earlier call names is replaced, or removed where there is no such file any more; other
+    files stay, among them those of other lists.
     Nothing is touched unless everything could be written: the files are made beside the folder and then renamed.
 
     Parameters
@@ -119,6 +119,8 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         The folder; it is made, with those above it.
     files
         Contents by names, which may have slashes.
+    manifest
+        Name of the list. Writers that may share a folder have one each.
 
     Raises
     ------
@@ -126,22 +128,22 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         It cannot be written; or a file that is there is not from an earlier call, or has been changed since.
     """
     listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    manifest = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode()
+    listing = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode()
     existed = path.exists()
     folder(path)
     try:
-        before = _manifest(path)
+        before = _listed(path / manifest)
         for name in files:
-            _check_own(path, name, before)
+            _check_own(path / name, before.get(name))
         stale = [name for name in before if name not in files and _unchanged(path / name, before[name])]
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.resolve().parent))
         try:
-            for name, content in {**files, MANIFEST: manifest}.items():
+            for name, content in {**files, manifest: listing}.items():
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
                 (work / name).write_bytes(content)
             for name in stale:
                 (path / name).unlink()
-            for name in (*files, MANIFEST):
+            for name in (*files, manifest):
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 (work / name).replace(path / name)
         finally:
@@ -154,14 +156,14 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _manifest(path: Path) -> dict[str, str]:
+def _listed(manifest: Path) -> dict[str, str]:
     """Digests by names, from an earlier call; none where there was none."""
     try:
-        lines = (path / MANIFEST).read_text(encoding="utf-8").splitlines()
+        lines = manifest.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:
-        raise OutputError(f"{path / MANIFEST} is no list of exported files; choose another folder") from None
+        raise OutputError(f"{manifest} is no list of written files; choose another folder") from None
     entries = (line.split("  ", 1) for line in lines if "  " in line)
     return {name: digest for digest, name in entries if ".." not in Path(name).parts and not Path(name).is_absolute()}
 
@@ -170,12 +172,11 @@ def _unchanged(file: Path, digest: str) -> bool:
     return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
 
 
-def _check_own(path: Path, name: str, before: Mapping[str, str]) -> None:
-    """Refuses to replace a file that is someone else's."""
-    file = path / name
+def _check_own(file: Path, digest: str | None) -> None:
+    """Refuses to replace a file that is someone else's: not listed, or not as it was listed."""
     if not file.exists() and not file.is_symlink():
         return
-    if name not in before:
-        raise OutputError(f"{file} is there and no exported file; choose another folder, or remove it")
-    if not _unchanged(file, before[name]):
-        raise OutputError(f"{file} has been changed since it was exported; choose another folder, or remove it")
+    if digest is None:
+        raise OutputError(f"{file} is there and was not written by this command; choose another folder, or remove it")
+    if not _unchanged(file, digest):
+        raise OutputError(f"{file} has been changed since it was written; choose another folder, or remove it")

@@ -206,7 +206,7 @@ def test_export_takes_a_network_for_its_bench(capsys: pytest.CaptureFixture[str]
     Path("a/eightfold.v").write_text("mine")
     for arguments, problem in (
         (["--out", "b", "--input", "random:3"], "--input is given without a network"),
-        (["--out", "a", "--config", "4x4"], "a/eightfold.v has been changed since it was exported"),
+        (["--out", "a", "--config", "4x4"], "a/eightfold.v has been changed since it was written"),
         (["none.tflite", "--out", "b"], "none.tflite"),
         ([], "Missing option '--out'"),
     ):
@@ -393,7 +393,7 @@ def test_report_writes_a_page_and_its_figures(capsys: pytest.CaptureFixture[str]
         "report.html",
         "report.md",
         "report.json",
-        "files.sha256",
+        "report.sha256",
         "figures",
         "tables",
     }
@@ -571,7 +571,15 @@ def test_exploring_writes_a_folder_and_goes_on(capsys: pytest.CaptureFixture[str
     text = succeed(capsys, *command)
     assert "2 machines" in text
     assert "rows is 3; 4 to 64 was expected" in text
-    names = {"explore.json", "explore.csv", "explore.png", "explore.svg", "skipped.csv", "points.jsonl", "files.sha256"}
+    names = {
+        "explore.json",
+        "explore.csv",
+        "explore.png",
+        "explore.svg",
+        "skipped.csv",
+        "points.jsonl",
+        "explore.sha256",
+    }
     assert set(os.listdir("out")) == names
     before = {name: (Path("out") / name).read_bytes() for name in names}
     assert succeed(capsys, *command) == text
@@ -579,6 +587,22 @@ def test_exploring_writes_a_folder_and_goes_on(capsys: pytest.CaptureFixture[str
     value = json.loads(succeed(capsys, *command, "--json", "-"))
     assert value["format"] == "eightfold-exploration/1"
     assert len(value["figures"]) == 2
+
+
+def test_report_explore_and_export_share_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    explore = ("explore", DIGITS, "--rows", "4", "--columns", "4", "--jobs", "1", "--out", "out")
+    report = ("report", DIGITS, "--config", "4x4", "--out", "out")
+    export = ("export", "--config", "4x4", "--out", "out")
+    kept: dict[Path, bytes] = {}
+    for command in (report, explore, export):
+        succeed(capsys, *command)
+        now = {file: file.read_bytes() for file in Path("out").rglob("*") if file.is_file()}
+        assert kept.items() < now.items()
+        kept = now
+    succeed(capsys, *report)
+    assert {file for file in Path("out").rglob("*") if file.is_file()} == set(kept)
+    Path("out/report.html").write_text("mine")
+    assert "out/report.html has been changed since it was written" in refuse(capsys, *report)
 
 
 @needs_icarus

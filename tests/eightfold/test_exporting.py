@@ -242,6 +242,19 @@ def test_what_is_someone_elses_is_left_alone(tmp_path: Path, listed: bool) -> No
     assert tree(tmp_path) == before
 
 
+def test_each_list_has_its_own_files(tmp_path: Path) -> None:
+    write_folder(tmp_path, FILES)
+    before = tree(tmp_path)
+    write_folder(tmp_path, {"d": b"3", "e": b"4"}, "other.sha256")
+    write_folder(tmp_path, {"d": b"5"}, "other.sha256")
+    after = tree(tmp_path)
+    assert set(after) == {*before, "d", "other.sha256"}
+    assert before.items() < after.items()
+    with pytest.raises(OutputError, match="a is there and was not written by this command"):
+        write_folder(tmp_path, {"a": b"6"}, "other.sha256")
+    assert tree(tmp_path) == after
+
+
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be made"):
