@@ -120,15 +120,22 @@ def _energy_names(incomplete: str) -> list[str]:
     return [name for name in TABLES if name.startswith(incomplete)]
 
 
-ConfigOption = Annotated[
-    str,
-    typer.Option(
+def _config_option(**more: Any) -> Any:
+    return typer.Option(
         "--config",
         metavar="NAME|FILE.toml",
         help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.",
         autocompletion=_config_names,
-    ),
-]
+        **more,
+    )
+
+
+_CONFIG = "16x16"
+
+ConfigOption = Annotated[str, _config_option()]
+ProgramConfigOption = Annotated[str | None, _config_option(show_default=_CONFIG)]
+"""Where a compiled program may be given, which has a machine: None is nobody's wish."""
+
 ProfileOption = Annotated[
     str,
     typer.Option(
@@ -166,7 +173,6 @@ TraceOption = Annotated[
 INTERRUPTED = 130
 """The exit status of a command that an interrupt ended; docs/command-line.md lists them all."""
 
-_CONFIG = "16x16"
 _FILE_WIDTH = 120
 _ROOM = 10_000
 _FIGURES = (".png", ".svg", ".pdf")
@@ -202,7 +208,7 @@ def run(
             autocompletion=_backend_names,
         ),
     ] = "icarus",
-    config: ConfigOption = _CONFIG,
+    config: ProgramConfigOption = None,
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
     resident: ResidentOption = False,
@@ -361,7 +367,7 @@ def compare(
 @app.command("profile")
 def profile_command(
     model: ProgramArgument,
-    config: ConfigOption = _CONFIG,
+    config: ProgramConfigOption = None,
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
     resident: ResidentOption = False,
@@ -386,7 +392,7 @@ def report(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.", show_default=False)],
     inputs: InputsOption = None,
-    config: ConfigOption = _CONFIG,
+    config: ProgramConfigOption = None,
     profile: ProfileOption = "tflm",
     backend: Annotated[
         str,
@@ -556,7 +562,7 @@ def explore(
 def compile(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
-    config: ConfigOption = _CONFIG,
+    config: ProgramConfigOption = None,
     profile: ProfileOption = "tflm",
     fuse: FuseOption = True,
     listing: Annotated[
@@ -588,7 +594,7 @@ def export(
         typer.Argument(metavar="[MODEL.tflite]", help="What the test bench runs.", show_default="digits"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = ...,  # type: ignore[assignment]
-    config: ConfigOption = _CONFIG,
+    config: ProgramConfigOption = None,
     profile: ProfileOption = "tflm",
     inputs: InputsOption = None,
     json_file: JsonOption = None,
@@ -802,31 +808,42 @@ def doctor(json_file: JsonOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _program(model: Path, config: str, profile: str, *, fuse: bool = True, resident: bool = False) -> Program:
+def _program(model: Path, config: str | None, profile: str, *, fuse: bool = True, resident: bool = False) -> Program:
     from .compiler.compilation import compile as compile_graph
-    from .compiler.program import Program
     from .golden.reader import read
-    from .hw.registers import configuration_hash
 
     if model.suffix == ".efp":
         if resident:
             raise UsageError(f"--resident is for networks; {model} is compiled already")
-        program = Program.load(model)
-        # The default passes: nobody may have asked for it.
-        if config != _CONFIG and configuration_hash(_config(config)) != configuration_hash(program.config):
-            raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")
-        return program
+        return _compiled(model, config)
     chosen = _profile(profile, "--profile")
     machine = _config(config)
     return compile_graph(read(model), machine, chosen, fuse=fuse, resident=resident)
 
 
+def _compiled(model: Path, config: str | None) -> Program:
+    """The program in an .efp file, which is for the machine that was asked for, if one was."""
+    from .compiler.program import Program
+    from .hw.registers import configuration_hash
+
+    program = Program.load(model)
+    if config is not None and configuration_hash(_config(config)) != configuration_hash(program.config):
+        raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")
+    return program
+
+
 def _task(
-    model: Path, config: str, profile: str, sources: list[str], layers: str | None, *, fuse: bool, resident: bool
+    model: Path,
+    config: str | None,
+    profile: str,
+    sources: list[str],
+    layers: str | None,
+    *,
+    fuse: bool,
+    resident: bool,
 ) -> tuple[Program, list[Any]]:
     """What to run, and on what: the network, or some layers of it."""
     from .compiler.compilation import compile as compile_graph
-    from .compiler.program import Program
     from .golden.reader import read
     from .sim.layers import inputs_of, layers_of, parse_layers
 
@@ -835,7 +852,7 @@ def _task(
         return program, _inputs(program.graph, sources)
     chosen = parse_layers(layers)
     if model.suffix == ".efp":
-        whole = Program.load(model)
+        whole = _compiled(model, config)
         graph, machine, arithmetic = whole.graph, whole.config, whole.profile
     else:
         graph, machine, arithmetic = read(model), _config(config), _profile(profile, "--profile")
@@ -882,9 +899,10 @@ def _dumped(path: Path) -> dict[int, Any]:
     return {int(name[6:]): arrays[name] for name in arrays if name.startswith("tensor") and name[6:].isdecimal()}
 
 
-def _config(name: str) -> Config:
+def _config(name: str | None) -> Config:
     from .hw.config import Config
 
+    name = _CONFIG if name is None else name
     return Config.from_toml(name) if name.endswith(".toml") else Config.named(name)
 
 

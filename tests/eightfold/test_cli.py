@@ -109,8 +109,22 @@ def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "5 of 7 operators" in succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
     value = json.loads(succeed(capsys, "run", "d.efp", "--backend", "commands", "--json", "-"))
     assert (value["config"], value["bit_exact"]) == ("4x4", True)
-    problem = refuse(capsys, "run", "d.efp", "--config", "8x8", "--backend", "commands")
-    assert problem == "--config is '8x8'; d.efp was compiled for 4x4"
+    assert json.loads(succeed(capsys, "profile", "d.efp", "--config", "4x4", "--json", "-"))["config"] == "4x4"
+
+
+@pytest.mark.parametrize("config", ["8x8", "16x16"])
+def test_a_compiled_program_keeps_its_machine(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
+    for command in (
+        ("run", "d.efp", "--backend", "commands"),
+        ("run", "d.efp", "--backend", "commands", "--layers", "0"),
+        ("profile", "d.efp"),
+        ("report", "d.efp", "--out", "out"),
+        ("compile", "d.efp"),
+        ("export", "d.efp", "--out", "out"),
+    ):
+        problem = refuse(capsys, *command, "--config", config)
+        assert problem == f"--config is '{config}'; d.efp was compiled for 4x4"
 
 
 def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
