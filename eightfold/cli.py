@@ -539,6 +539,12 @@ def explore(
         raise
     confirmed: list[dict[str, Any]] = []
     write_folder(out, files_of(found, confirmed), "explore.sha256")
+    if not found.visited:
+        first = found.skipped[0]
+        raise UsageError(
+            f"every point was skipped ({len(found.skipped):,}); {first.name}: {first.reason}; {out / 'skipped.csv'} "
+            "lists them"
+        )
     if confirm:
         with _stages("confirming") as told:
             confirmed += on_rtl(found, networks, confirm, backend=backend, profile=chosen, told=told)

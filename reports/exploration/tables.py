@@ -51,7 +51,7 @@ def exploration_report(exploration: Exploration) -> RenderableType:
     machines = f"{len(exploration.visited):,} machine{'s' if len(exploration.visited) != 1 else ''}"
     lines.append(f"{machines}; estimated: mm² at 45 nm, LUTs of an ECP5; energy by {exploration.table.name}")
     if exploration.skipped:
-        lines.append(f"{len(exploration.skipped):,} points skipped:")
+        lines.append(f"{len(exploration.skipped):,} point{'s' if len(exploration.skipped) != 1 else ''} skipped:")
         lines += [f"  {skipped.name}: {skipped.reason}" for skipped in exploration.skipped[:_ROWS]]
         if len(exploration.skipped) > _ROWS:
             lines.append(f"  and {len(exploration.skipped) - _ROWS:,} more")

@@ -584,6 +584,7 @@ def test_exploring_writes_a_folder_and_goes_on(capsys: pytest.CaptureFixture[str
     command = ("explore", DIGITS, "--rows", "4, 8,3", "--columns", "4", "--fuse", "on", "--jobs", "1", "--out", "out")
     text = succeed(capsys, *command)
     assert "2 machines" in text
+    assert "1 point skipped:" in text
     assert "rows is 3; 4 to 64 was expected" in text
     names = {
         "explore.json",
@@ -624,6 +625,17 @@ def test_a_point_is_confirmed_on_the_rtl(capsys: pytest.CaptureFixture[str]) -> 
     command = ("explore", DIGITS, "--config", "4x4", "--columns", "4", "--lanes", "2", "--jobs", "1", "--out", "out")
     text = succeed(capsys, *command, "--confirm", "fastest", "--confirm", "smallest", "--backend", "icarus")
     assert text.count("cycles on the RTL, as the model says; every tensor exact") == 1
+
+
+def test_an_exploration_of_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("explore", DIGITS, "--rows", "3", "--columns", "4", "--fuse", "on", "--jobs", "1", "--out", "out")
+    assert main([str(argument) for argument in command]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (problem,) = captured.err.splitlines()
+    assert "error: every point was skipped (1); " in problem
+    assert problem.endswith(": rows is 3; 4 to 64 was expected; out/skipped.csv lists them")
+    assert set(os.listdir("out")) >= {"explore.json", "skipped.csv"}
 
 
 def test_explorations_that_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
