@@ -23,14 +23,13 @@ class Synthesized(NamedTuple):
 
 
 MEASURED = (
-    Synthesized(16, 4, 12_523),  # 4 x 4
-    Synthesized(32, 4, 14_058),  # 8 x 4
-    Synthesized(32, 8, 18_130),  # 4 x 8
-    Synthesized(64, 8, 19_164),  # 8 x 8
+    Synthesized(16, 4, 9_298),  # 4 x 4
+    Synthesized(32, 4, 10_302),  # 8 x 4
+    Synthesized(32, 8, 13_345),  # 4 x 8
+    Synthesized(64, 8, 14_297),  # 8 x 8
 )
 """Totals of `eightfold synth` for an ECP5, by Yosys 0.70: carry cells and distributed RAM count as the tables that they
-take the place of. They are of the machine before it was made smaller, see docs/fpga.md.
-`python benchmarks/area_fit.py` measures them again."""
+take the place of. `python benchmarks/area_fit.py` measures them again."""
 
 
 @dataclass(frozen=True)
