@@ -276,9 +276,10 @@ class _Core(wiring.Component):
         ]
         with m.If(waiting.comes & waiting.first):
             m.d.sync += [address.eq(output.address), channels.eq(output.channels), index.eq(output.index)]
-        with m.Elif(waiting.comes):
-            left = Mux(channels > config.lane_count, channels - config.lane_count, 0)
-            m.d.sync += [address.eq(address + config.lane_count), channels.eq(left)]
+        if config.turns > 1:
+            with m.Elif(waiting.comes):
+                left = Mux(channels > config.lane_count, channels - config.lane_count, 0)
+                m.d.sync += [address.eq(address + config.lane_count), channels.eq(left)]
         m.d.comb += [
             outside.eq(write & (channels != 0) & (address + channels > config.scratchpad_bytes)),
             self.write.enable.eq(write & ~outside),
