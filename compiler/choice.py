@@ -13,7 +13,7 @@ from ..hw.config import Config
 from .chains import Chain, ChainSite, ChainTiling, candidates, emit_chain
 from .emission import Site, emit
 from .program import CompileError
-from .schedule import TooDear, Trial
+from .schedule import Schedule, TooDear
 from .tiling import Tiling, strip_bytes
 from .units import WeightBuffer, smallest_unit, weight_units
 from .work import Chunk, Layer
@@ -48,7 +48,7 @@ class Choices:
 
 def _choose_chain(chain: Chain, config: Config, site: ChainSite, weights: Callable[[], WeightBuffer]) -> ChainTiling:
     def cost(tiling: ChainTiling, limit: float) -> float:
-        schedule = Trial(config, limit)
+        schedule = Schedule(config, limit)
         with suppress(TooDear):
             emit_chain(schedule, chain, tiling, site.copy(), weights())
         return schedule.cost
@@ -68,7 +68,7 @@ def _choose(layer: Layer, config: Config, site: Site, weights: Callable[[], Weig
     some = sorted(_candidates(layer, config, site), key=lambda t: (t.edge_rows != t.tile_rows, t.head + t.tail))
     best, best_cost, trials = some[0], math.inf, 0
     for tiling in some if len(some) > 1 else ():
-        schedule = Trial(config, best_cost)
+        schedule = Schedule(config, best_cost)
         with suppress(TooDear):
             emit(schedule, layer, tiling, site.copy(), weights())
         if schedule.cost < best_cost:

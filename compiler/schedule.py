@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,11 +69,16 @@ class Window:
     ready: int
 
 
-class Schedule:
-    """Collects the commands of one stream."""
+class TooDear(Exception):
+    """A schedule has come to cost as much as it may."""
 
-    def __init__(self, config: Config) -> None:
+
+class Schedule:
+    """Collects the commands of one stream; gives up with `TooDear` as soon as they cost `limit`."""
+
+    def __init__(self, config: Config, limit: float = math.inf) -> None:
         self.config = config
+        self._limit = limit
         self.operator = -1
         self._hazards = Hazards()
         self._clock = Clock(config)
@@ -184,27 +190,5 @@ class Schedule:
             self.activity += Activity(bytes=command.length)
         start = self._clock.run(command, awaited)
         self._commands.append(Scheduled(start, command, self.operator, note))
-
-
-class TooDear(Exception):
-    """A trial has come to cost as much as it may."""
-
-
-class Trial(Schedule):
-    """A schedule that is given up with `TooDear` as soon as it costs `limit`."""
-
-    def __init__(self, config: Config, limit: float) -> None:
-        super().__init__(config)
-        self._limit = limit
-
-    def _emit(
-        self,
-        kind: type[Load | Execute | Store],
-        fields: Mapping[str, int],
-        accesses: Iterable[Access],
-        note: str,
-        executes: int = 0,
-    ) -> None:
-        super()._emit(kind, fields, accesses, note, executes)
         if self.cost >= self._limit:
             raise TooDear

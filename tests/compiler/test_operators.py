@@ -19,8 +19,7 @@ from eightfold.golden.numerics import Profile, Rounding, multiply_by_quantized_m
 from eightfold.hw.commands import Execute
 from eightfold.hw.config import Config
 
-from .checker import violations
-from .networks import Builder, mismatches
+from .networks import Builder, check
 from .test_convolutions import configs
 
 NONE = {"fused_activation_function": "NONE"}
@@ -145,15 +144,6 @@ FAMILIES = (
 )
 
 
-def check(program: Program, image: np.ndarray, seed: int) -> None:
-    for step in program.steps:
-        if isinstance(step, MachineStep):
-            assert violations(step.commands, program.config, program.memory.dram_bytes) == []
-    for order in (None, Random(seed)):
-        wrong = mismatches(program, [image], order)
-        assert not any(wrong.values()), wrong
-
-
 def host_kinds(program: Program) -> dict[str, str]:
     return {program.graph.operators[s.operator].kind: s.reason for s in program.steps if isinstance(s, HostStep)}
 
@@ -183,7 +173,7 @@ def test_an_operator_gives_what_golden_gives(
         program = compile(builder.graph(), config)
     except CompileError:
         reject()
-    check(program, builder.image(), draw(st.integers(0, 2**32)))
+    check(program, builder.image(), None, Random(draw(st.integers(0, 2**32))))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +196,7 @@ def test_every_profile_is_followed_or_refused(profile: Profile, rounding: Roundi
         reject()
     program = compile(builder.graph(), dataclasses.replace(Config.named("8x8"), rounding=rounding), profile)
     assert all(reason for reason in host_kinds(program).values())
-    check(program, builder.image(), 1)
+    check(program, builder.image(), None, Random(1))
 
 
 def apply_to_windows(builder: Builder, kind: str, *windows: tuple[int, int]) -> Builder:
