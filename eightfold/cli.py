@@ -136,11 +136,14 @@ ConfigOption = Annotated[str, _config_option()]
 ProgramConfigOption = Annotated[str | None, _config_option(show_default=_CONFIG)]
 """Where a compiled program may be given, which has a machine: None is nobody's wish."""
 
+_PROFILE = "tflm"
+
 ProfileOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--profile",
         help="Whose arithmetic: tflm, litert-ref, litert-opt, single or xnnpack.",
+        show_default=_PROFILE,
         autocompletion=_profile_names,
     ),
 ]
@@ -209,7 +212,7 @@ def run(
         ),
     ] = "icarus",
     config: ProgramConfigOption = None,
-    profile: ProfileOption = "tflm",
+    profile: ProfileOption = None,
     fuse: FuseOption = True,
     resident: ResidentOption = False,
     json_file: JsonOption = None,
@@ -368,7 +371,7 @@ def compare(
 def profile_command(
     model: ProgramArgument,
     config: ProgramConfigOption = None,
-    profile: ProfileOption = "tflm",
+    profile: ProfileOption = None,
     fuse: FuseOption = True,
     resident: ResidentOption = False,
     latency: LatencyOption = 20,
@@ -393,7 +396,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.", show_default=False)],
     inputs: InputsOption = None,
     config: ProgramConfigOption = None,
-    profile: ProfileOption = "tflm",
+    profile: ProfileOption = None,
     backend: Annotated[
         str,
         typer.Option(
@@ -519,7 +522,7 @@ def explore(
     }
     space = space_of(_config(config), sweep, lists, sample, seed)
     table = EnergyTable.from_toml(energy) if energy.endswith(".toml") else EnergyTable.named(energy)
-    chosen = None if profile is None else _profile(profile, "--profile")
+    chosen = None if profile is None else _profile(profile)
     check_folder(out)
     networks = networks_of(models)
     settings: dict[str, Any] = {"profile": chosen, "latency": latency, "table": table}
@@ -569,7 +572,7 @@ def compile(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.efp", help="Write the program.")] = None,
     config: ProgramConfigOption = None,
-    profile: ProfileOption = "tflm",
+    profile: ProfileOption = None,
     fuse: FuseOption = True,
     listing: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the program as text; - is stdout.")
@@ -601,7 +604,7 @@ def export(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = ...,  # type: ignore[assignment]
     config: ProgramConfigOption = None,
-    profile: ProfileOption = "tflm",
+    profile: ProfileOption = None,
     inputs: InputsOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -814,34 +817,39 @@ def doctor(json_file: JsonOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _program(model: Path, config: str | None, profile: str, *, fuse: bool = True, resident: bool = False) -> Program:
+def _program(
+    model: Path, config: str | None, profile: str | None, *, fuse: bool = True, resident: bool = False
+) -> Program:
     from .compiler.compilation import compile as compile_graph
     from .golden.reader import read
 
     if model.suffix == ".efp":
-        if resident:
-            raise UsageError(f"--resident is for networks; {model} is compiled already")
-        return _compiled(model, config)
-    chosen = _profile(profile, "--profile")
+        for option, given in (("--no-fuse", not fuse), ("--resident", resident)):
+            if given:
+                raise UsageError(f"{option} is for networks; {model} is compiled already")
+        return _compiled(model, config, profile)
+    chosen = _profile(profile)
     machine = _config(config)
     return compile_graph(read(model), machine, chosen, fuse=fuse, resident=resident)
 
 
-def _compiled(model: Path, config: str | None) -> Program:
-    """The program in an .efp file, which is for the machine that was asked for, if one was."""
+def _compiled(model: Path, config: str | None, profile: str | None) -> Program:
+    """The program in an .efp file, which is for the machine and the arithmetic that were asked for, if any were."""
     from .compiler.program import Program
     from .hw.registers import configuration_hash
 
     program = Program.load(model)
     if config is not None and configuration_hash(_config(config)) != configuration_hash(program.config):
         raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")
+    if profile is not None and _profile(profile) != program.profile:
+        raise UsageError(f"--profile is {profile!r}; {model} was compiled for {program.profile.value}")
     return program
 
 
 def _task(
     model: Path,
     config: str | None,
-    profile: str,
+    profile: str | None,
     sources: list[str],
     layers: str | None,
     *,
@@ -858,10 +866,10 @@ def _task(
         return program, _inputs(program.graph, sources)
     chosen = parse_layers(layers)
     if model.suffix == ".efp":
-        whole = _compiled(model, config)
+        whole = _compiled(model, config, profile)
         graph, machine, arithmetic = whole.graph, whole.config, whole.profile
     else:
-        graph, machine, arithmetic = read(model), _config(config), _profile(profile, "--profile")
+        graph, machine, arithmetic = read(model), _config(config), _profile(profile)
     part = layers_of(graph, chosen)
     values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
     return compile_graph(part, machine, arithmetic, fuse=fuse, resident=resident), values
@@ -888,9 +896,10 @@ def _program_json(program: Program) -> dict[str, Any]:
     }
 
 
-def _profile(name: str, option: str) -> Profile:
+def _profile(name: str | None, option: str = "--profile") -> Profile:
     from .golden.numerics import Profile
 
+    name = _PROFILE if name is None else name
     profiles = [known.value for known in Profile]
     if name not in profiles:
         raise UsageError(f"{option} is {name!r}; one of {', '.join(profiles)} was expected")

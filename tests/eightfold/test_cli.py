@@ -112,8 +112,13 @@ def test_a_compiled_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(succeed(capsys, "profile", "d.efp", "--config", "4x4", "--json", "-"))["config"] == "4x4"
 
 
-@pytest.mark.parametrize("config", ["8x8", "16x16"])
-def test_a_compiled_program_keeps_its_machine(capsys: pytest.CaptureFixture[str], config: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "kept"),
+    [("--config", "8x8", "4x4"), ("--config", "16x16", "4x4"), ("--profile", "litert-ref", "tflm")],
+)
+def test_a_compiled_program_keeps_its_machine(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, kept: str
+) -> None:
     succeed(capsys, "compile", DIGITS, "--out", "d.efp", "--config", "4x4")
     for command in (
         ("run", "d.efp", "--backend", "commands"),
@@ -123,8 +128,14 @@ def test_a_compiled_program_keeps_its_machine(capsys: pytest.CaptureFixture[str]
         ("compile", "d.efp"),
         ("export", "d.efp", "--out", "out"),
     ):
-        problem = refuse(capsys, *command, "--config", config)
-        assert problem == f"--config is '{config}'; d.efp was compiled for 4x4"
+        problem = refuse(capsys, *command, option, value)
+        assert problem == f"{option} is '{value}'; d.efp was compiled for {kept}"
+
+
+def test_a_compiled_program_stays_as_it_was_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    succeed(capsys, "compile", DIGITS, "--out", "d.efp")
+    for option in ("--no-fuse", "--resident"):
+        assert refuse(capsys, "profile", "d.efp", option) == f"{option} is for networks; d.efp is compiled already"
 
 
 def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
