@@ -247,13 +247,17 @@ class Convolution(Work):
         y = part.top * vertical.stride - vertical.before + chunk.kernel_row * down
         x = (part.left * horizontal.stride - horizontal.before + chunk.kernel_column * across) * self.pixel_bytes
         x += self.offset + chunk.first_block * config.columns
-        # A pass may stream rows that are none of the kernel's, for the sake of those that others need.
+        x += filters.border * self.pixel_bytes
+        # A pass may stream rows that are none of the kernel's, for the sake of those that others need. The image ends
+        # where they begin.
+        above = max(0, y)
         below = (part.bottom - 1) * vertical.stride - vertical.before + vertical.reach
+        y -= filters.lead * filters.rows.step
         return {
             "mode": Mode.DEPTHWISE,
             "source": image + y * self.row_bytes + x,
-            "height": max(0, min(below, vertical.size)),
-            "origin_y": y,
+            "height": max(0, min(below, vertical.size) - above),
+            "origin_y": y - above,
             "origin_x": x,
             "pixels": filters.vectors(rows, strips),
             "row_y": filters.rows.step,
@@ -263,11 +267,11 @@ class Convolution(Work):
             "kernel_row_y": down,
             "kernel_row_step": down * self.row_bytes,
             "kernel_column_step": across * self.pixel_bytes,
-            "strip_rows": filters.rows.streamed(rows),
+            "strip_rows": filters.strip_rows(rows),
             "strip_step": filters.outputs * horizontal.stride * self.pixel_bytes,
             "destination_strip_step": filters.outputs * self.target.pixel_bytes,
-            "skip_rows": filters.rows.skip,
-            "skip_columns": filters.columns.skip,
+            "skip_rows": filters.skip[0],
+            "skip_columns": filters.skip[1],
             "every_row": filters.rows.every,
             "every_column": filters.columns.every,
         }

@@ -6,6 +6,9 @@ one), and so belongs in that row of the array. A pass covers as many rows and co
 rows for; narrow strips let it cover more of them, but give fewer outputs for each vector: `columns - 1` of them in
 every row are lost.
 
+Where a strip is as wide as the image, the pixels outside it at the end of a row stand as well for those before the next
+row, and are streamed once. What comes before the first row then takes a row of its own.
+
 With a stride, many vectors give no output. Where all of a pass's taps are a stride apart, the others need not be
 streamed: the kernel's rows, or columns, are dealt to as many passes as the stride is long, its *phases*.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import product, takewhile
 
 from ..golden.kernels.windows import Axis
 from ..hw.commands import Execute
@@ -103,12 +106,25 @@ class Filters:
         Output pixels in a row of a strip.
     held
         Whether sums meet others in the accumulators even if there is one pass alone.
+    joined
+        Whether the pixels to the left of a row are those that end the row before, of which there is one more.
     """
 
     rows: Cut
     columns: Cut
     outputs: int
     held: bool = False
+    joined: bool = False
+
+    @property
+    def border(self) -> int:
+        """Pixels to the left of a row that the row before brings."""
+        return self.columns.axis.before if self.joined else 0
+
+    @property
+    def lead(self) -> int:
+        """Rows before the first that belongs to the kernel."""
+        return int(self.joined)
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -126,7 +142,12 @@ class Filters:
     @property
     def width(self) -> int:
         """Vectors in a row of a strip."""
-        return self.columns.streamed(self.outputs)
+        return self.columns.streamed(self.outputs) - self.border
+
+    @property
+    def skip(self) -> tuple[int, int]:
+        """Rows of a strip, and vectors of a row, before the first output."""
+        return self.rows.skip + self.lead, self.columns.skip - self.border
 
     @property
     def strips(self) -> int:
@@ -138,9 +159,13 @@ class Filters:
         down = (self.rows.taps - 1 - row) * self.rows.apart * self.width
         return down + (self.columns.taps - 1 - column) * self.columns.apart
 
+    def strip_rows(self, outputs: int) -> int:
+        """Rows of a strip for so many output rows."""
+        return self.rows.streamed(outputs) + self.lead
+
     def vectors(self, outputs: int, strips: int) -> int:
         """Vectors of so many strips for so many output rows."""
-        return strips * self.rows.streamed(outputs) * self.width
+        return strips * self.strip_rows(outputs) * self.width
 
     def together(self, config: Config) -> int:
         """Strips for one command: as many as it can hold, if only for one output row."""
@@ -180,14 +205,24 @@ class Filters:
         """Whether the array has a row for every tap, and the command's fields hold the numbers."""
         fields = {
             "row_y": self.rows.step,
-            "skip_rows": self.rows.skip,
-            "skip_columns": self.columns.skip,
+            "skip_rows": self.skip[0],
+            "skip_columns": self.skip[1],
             "every_row": self.rows.every,
             "every_column": self.columns.every,
             "pixels": self.vectors(1, 1),
         }
         fits = all(value <= Execute.largest(name) for name, value in fields.items())
         return fits and self.tap(0, 0) < config.rows and self.outputs <= self.most(config)
+
+
+def _joins(cut: Cut) -> bool:
+    """Whether rows of the whole image can share what lies between them: all of it is outside the image.
+
+    A row is longer than what lies between the taps, so that no two of them meet in a row of the array.
+    """
+    axis = cut.axis
+    between = cut.streamed(axis.outputs) - axis.before - axis.size
+    return cut.taps == axis.kernel and axis.stride == 1 and 0 < axis.before <= min(between, axis.outputs - 1)
 
 
 def filters_of(
@@ -220,11 +255,10 @@ def single_taps(
 def _best(vertical: Axis, horizontal: Axis, config: Config, at_once: int, most: int, held: bool) -> Filters | None:
     best, least = None, 0
     for rows, columns in product(cuts_of(vertical, most), cuts_of(horizontal, most)):
-        for outputs in range(1, horizontal.outputs + 1):
-            filters = Filters(rows, columns, outputs, held)
-            if not filters.legal(config):
-                break
+        strips = (Filters(rows, columns, outputs, held) for outputs in range(1, horizontal.outputs + 1))
+        whole = [Filters(rows, columns, horizontal.outputs, held, joined=True)] if _joins(columns) else []
+        for filters in (*takewhile(lambda filters: filters.legal(config), strips), *whole):
             slots = filters.slots(config, at_once)
-            if best is None or slots < least:
+            if filters.legal(config) and (best is None or slots < least):
                 best, least = filters, slots
     return best

@@ -67,3 +67,22 @@ def test_a_3x3_kernel_with_stride_1_is_one_pass() -> None:
     filters = filters_of(axis, axis, CONFIG)
     assert filters is not None
     assert (filters.passes, filters.width, filters.outputs) == ((1, 1), 6, 4)
+
+
+@pytest.mark.parametrize(("columns", "width", "joined"), [(1, 3, False), (2, 3, True), (5, 6, True), (6, 5, False)])
+def test_narrow_images_stream_the_border_between_two_rows_once(columns: int, width: int, joined: bool) -> None:
+    """Nine taps in 16 rows of the array: 6 vectors are the widest row. In one of 2, two taps would meet."""
+    filters = filters_of(Axis(25, 3, 1, 1, 1, 1, 25), Axis(columns, 3, 1, 1, 1, 1, columns), CONFIG)
+    assert filters is not None
+    assert (filters.width, filters.joined) == (width, joined)
+    assert (filters.lead, filters.border) == (joined, joined)
+
+
+def test_rows_are_joined_by_nothing_but_border() -> None:
+    """Padding on the left alone, or less of it on the right, leaves no room for what the next row needs."""
+    rows = Axis(25, 5, 1, 1, 2, 2, 25)
+    for before, after in ((2, 0), (2, 1), (0, 2)):
+        columns = Axis(7, 5, 1, 1, before, after, 3 + before + after)
+        filters = filters_of(rows, columns, Config.named("32x32"))
+        assert filters is not None
+        assert not filters.joined
