@@ -218,11 +218,13 @@ class Filters:
 def _joins(cut: Cut) -> bool:
     """Whether rows of the whole image can share what lies between them: all of it is outside the image.
 
-    A row is longer than what lies between the taps, so that no two of them meet in a row of the array.
+    A row is longer than what lies between the taps, so that no two of them meet in a row of the array; and no output
+    sees that border alone.
     """
     axis = cut.axis
     between = cut.streamed(axis.outputs) - axis.before - axis.size
-    return cut.taps == axis.kernel and axis.stride == 1 and 0 < axis.before <= min(between, axis.outputs - 1)
+    most = min(between, axis.outputs - 1, cut.skip)
+    return cut.taps == axis.kernel and axis.stride == 1 and 0 < axis.before <= most
 
 
 def filters_of(

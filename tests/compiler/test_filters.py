@@ -86,3 +86,9 @@ def test_rows_are_joined_by_nothing_but_border() -> None:
         filters = filters_of(rows, columns, Config.named("32x32"))
         assert filters is not None
         assert not filters.joined
+
+
+def test_a_border_wider_than_the_kernel_reaches_joins_no_rows() -> None:
+    filters = filters_of(Axis(5, 1, 1, 1, 0, 0, 5), Axis(4, 2, 1, 1, 2, 2, 7), CONFIG)
+    assert filters is not None
+    assert not filters.joined
