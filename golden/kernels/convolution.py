@@ -175,6 +175,14 @@ def _patches(strip: Array, geometry: ConvolutionGeometry, group: int, rows: slic
     return windows.reshape((rows.stop - rows.start) * horizontal.outputs, -1)
 
 
+def reference_tail(channels: int, rounding: Rounding) -> int:
+    """The first channel of a depthwise convolution that is rounded as the reference kernels do; `channels`: none is.
+
+    LiteRT's optimized kernel takes eight channels at a time, and leaves the rest to the reference.
+    """
+    return channels // 8 * 8 if rounding is Rounding.DOUBLE_UP else channels
+
+
 @kernel("DEPTHWISE_CONV_2D")
 def depthwise_conv_2d(node: Node) -> Evaluate:
     """A sum over a window for each channel by itself, tap by tap."""
@@ -187,8 +195,7 @@ def depthwise_conv_2d(node: Node) -> Evaluate:
     channels, columns = geometry.output_channels, geometry.horizontal.outputs
     requantization, product = requantization_of(node), float_product(node)
     zero_point = node.quantization(node.input(0))[1]
-    # LiteRT's optimized kernel takes eight channels at a time, and rounds those that are left as the reference does.
-    tail = channels // 8 * 8 if requantization.rounding is Rounding.DOUBLE_UP else channels
+    tail = reference_tail(channels, requantization.rounding)
     reference = replace(requantization, rounding=Rounding.DOUBLE)
 
     def evaluate(x: Array, *_: Array) -> tuple[Array]:

@@ -199,6 +199,16 @@ def test_every_profile_is_followed_or_refused(profile: Profile, rounding: Roundi
     check(program, builder.image(), None, Random(1))
 
 
+@pytest.mark.parametrize("channels", [8, 9])
+def test_a_depthwise_convolution_of_two_roundings_stays_with_the_host(channels: int) -> None:
+    """LiteRT's optimized kernel leaves channels beyond a multiple of eight to the reference kernel."""
+    builder = Builder((1, 5, 4, channels), seed=1).convolution(0, (3, 3), depthwise=True)
+    config = dataclasses.replace(Config.named("8x8"), rounding=Rounding.DOUBLE_UP)
+    program = compile(builder.graph(), config, Profile.LITERT_OPT)
+    reasons = {} if channels == 8 else {"DEPTHWISE_CONV_2D": "the last 1 of 9 channels are rounded in another way"}
+    assert host_kinds(program) == reasons
+
+
 def apply_to_windows(builder: Builder, kind: str, *windows: tuple[int, int]) -> Builder:
     """Adds an operator on the greatest values of windows of the input: without any, of single pixels."""
     shape = builder.tensors[builder.input].shape
