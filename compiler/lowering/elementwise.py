@@ -22,11 +22,8 @@ from ..convolution import Convolution
 from ..lines import Lines
 from ..work import Layer, Parameters, Target
 from . import unary
-from .layers import MOST_COPIES, flat_layer, flat_lines, internal, parameters, signed_zero_point
+from .layers import ADD_SHIFT, MOST_COPIES, flat_layer, flat_lines, internal, parameters, signed_zero_point
 from .reasons import HostReason, expect_bytes, expect_fields, expect_rounding, signed_offset
-
-ADD_SHIFT = 20
-"""Bits that ADD gains before it rescales its inputs."""
 
 
 def add(node: Node, config: Config) -> Layer:

@@ -16,6 +16,9 @@ from ..lines import Lines
 from ..work import Layer, Parameters, Target, Work
 from .reasons import signed_offset
 
+ADD_SHIFT = 20
+"""Bits that ADD gains before it rescales its inputs."""
+
 MOST_COPIES = 64
 """Commands for each part of an image, beyond which the host is no slower."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -17,12 +18,12 @@ import numpy.typing as npt
 
 from ...golden.graph import Tensor
 from ...golden.kernels import Node, prepare
-from ...golden.kernels.elementwise import mul_requantization
+from ...golden.kernels.elementwise import add_multipliers, mul_requantization
 from ...golden.numerics import multiply_by_quantized_multiplier, quantize_multiplier
 from ...hw.commands import Combine, Finish
 from ...hw.config import Config
 from ..work import Layer
-from .layers import IDENTITY, flat_layer, flat_lines, parameters, signed_zero_point
+from .layers import ADD_SHIFT, IDENTITY, flat_layer, flat_lines, parameters, signed_zero_point
 from .reasons import HostReason, expect_bytes, signed_offset
 
 Values = npt.NDArray[np.int64]
@@ -35,14 +36,15 @@ _VECTOR = 16
 
 @dataclass(frozen=True)
 class _Lane:
-    """`round((weight * x + bias) * multiplier)`: what a lane can make of a byte."""
+    """`round((weight * x + bias) * 2^shift * multiplier)`: what a lane can make of a byte."""
 
     weight: int
     bias: int
     multiplier: tuple[int, int]
+    shift: int = 0
 
     def apply(self, x: Values, config: Config) -> Values:
-        accumulator = self.weight * x + self.bias
+        accumulator = (self.weight * x + self.bias) << self.shift
         result: Values = multiply_by_quantized_multiplier(accumulator, *self.multiplier, rounding=config.rounding)
         return result
 
@@ -124,6 +126,9 @@ def with_number(node: Node, config: Config) -> Layer:
     else:
         ratio = float(node.quantization(x)[0]) / float(node.quantization(node.output)[0])
         suggestions = list(_lines(_table(node, position), -ratio if kind == "SUB" and position else ratio))
+        with suppress(HostReason):
+            return _layer(node, x, _table(node, position), suggestions, config)
+        return _sum(node, position, config)
     return _layer(node, x, _table(node, position), suggestions, config)
 
 
@@ -162,6 +167,46 @@ def leaky(node: Node, config: Config) -> Layer:
     ]
     end = flat_lines(x, config, sources=(), weights=(), parameters=parameters(), accumulate=True, zero_point=zero_out)
     return flat_layer(node, [x], [*works, end], config)
+
+
+def _sum(node: Node, position: int, config: Config) -> Layer:
+    """ADD or SUB as golden computes it: the tensor rescaled, the number as a bias beside it, and their sum rescaled."""
+    x, number = node.input(position), node.input(1 - position)
+    *inputs, output = add_multipliers(node)
+    signs = (1, -1) if node.operator.kind == "SUB" else (1, 1)
+    centered = int(node.constant(1 - position).reshape(-1)[0]) - node.quantization(number)[1]
+    term = multiply_by_quantized_multiplier(
+        np.array(centered << ADD_SHIFT), *inputs[1 - position], rounding=config.rounding
+    )
+    sign, zero_out = signs[position], signed_zero_point(node, node.output)
+    rescaled = _Lane(sign, -sign * signed_zero_point(node, x), inputs[position], ADD_SHIFT)
+    total = _Lane(1, signs[1 - position] * int(term), output)
+    table = _table(node, position)
+    lower, upper = int(table.min()), int(table.max())
+    results = total.apply(rescaled.apply(_BYTES, config), config) + zero_out
+    if not np.array_equal(np.clip(results, lower, upper), table):
+        raise HostReason("a sum, rounded as the machine does, is not what golden gives for each of the 256 values")
+    work = flat_lines(
+        x,
+        config,
+        sources=(0,),
+        weights=(rescaled.weight,),
+        parameters=parameters(rescaled.bias, rescaled.multiplier),
+        pre_shift=rescaled.shift,
+        finish=Finish.RETURN,
+    )
+    end = flat_lines(
+        x,
+        config,
+        sources=(),
+        weights=(),
+        parameters=parameters(total.bias, total.multiplier),
+        accumulate=True,
+        zero_point=zero_out,
+        lower=lower,
+        upper=upper,
+    )
+    return flat_layer(node, [x], [work, end], config)
 
 
 def _table(node: Node, position: int = 0, *, apart: bool = False) -> Values:

@@ -233,6 +233,25 @@ def test_what_stays_with_the_host_has_a_reason(kind: str, windows: list[tuple[in
     assert re.fullmatch(reason, found)
 
 
+@pytest.mark.parametrize("kind", ["ADD", "SUB"])
+@pytest.mark.parametrize("number_first", [False, True])
+def test_a_sum_with_a_number_is_computed_on_the_machine_where_no_multiple_gives_it(
+    kind: str, number_first: bool
+) -> None:
+    passes = set()
+    for seed in range(24):
+        builder = Builder((1, 2, 3, 50), seed=seed)
+        inputs = [builder.last, builder.number()]
+        builder.apply(kind, inputs[::-1] if number_first else inputs, (1, 2, 3, 50), NONE)
+        program = compile(builder.graph(), Config.named("8x8"))
+        assert host_kinds(program) == {}
+        (step,) = program.steps
+        assert isinstance(step, MachineStep)
+        passes.add(sum(c.pixels for c in step.commands if isinstance(c, Execute)) // 37)
+        check(program, builder.image(), None)
+    assert passes == {1, 2}
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
