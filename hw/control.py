@@ -103,6 +103,8 @@ class RegisterFile(wiring.Component):
             name = register.name.lower()
             hit = accept & (word == register.offset // 4)
             held = getattr(self, name)
+            if register.bits:
+                held = held[: max(part.offset + part.width for part in register.bits)]
             if register.access is Access.COMMAND:
                 m.d.sync += held.eq(Mux(hit, written, 0))
             elif register.access is Access.CLEAR:
@@ -111,7 +113,7 @@ class RegisterFile(wiring.Component):
                 allowed = hit & ~self.locked if register.access is Access.SETTING else hit
                 for lane, strobe in enumerate(w.payload.strobe):
                     with m.If(allowed & strobe):
-                        m.d.sync += held.word_select(lane, 8).eq(w.payload.data.word_select(lane, 8))
+                        m.d.sync += held[8 * lane : 8 * lane + 8].eq(w.payload.data.word_select(lane, 8))
 
     def _elaborate_reads(self, m: Module) -> None:
         ar, r = self.host.ar, self.host.r
@@ -275,8 +277,9 @@ class ControlUnit(wiring.Component):
                     m.d.sync += [failed.eq(1), interrupts.eq(interrupts | Interrupt.ERROR)]
         with m.If(reset & ~self.idle & ~over):
             m.d.sync += [resetting.eq(1), done.eq(0), state.eq(_State.DRAIN)]
-        with m.If(registers.interrupt_status_clear != 0):
-            m.d.sync += interrupts.eq(interrupts & ~registers.interrupt_status_clear)
+        clear = registers.interrupt_status_clear[: len(interrupts)]
+        with m.If(clear != 0):
+            m.d.sync += interrupts.eq(interrupts & ~clear)
 
         m.d.sync += self.interrupt.eq((interrupts & registers.interrupt_enable).any())
         place = {flag: flag.bit_length() - 1 for flag in Status}

@@ -1,8 +1,9 @@
 """Counters of events, kept in one memory: what a machine counts costs it little, however much it is."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
@@ -11,8 +12,9 @@ from amaranth.lib.wiring import In, Out
 class Counters(wiring.Component):
     """Counts events, each at most once per cycle.
 
-    Beside each event a few bits count what is new. In every cycle one of them is emptied into the memory, which holds
-    the counts: each in turn, and out of turn the one that is being asked for, so that its answer is up to date.
+    Beside each event a few bits count what is new, as a shift register with feedback: it has no adder, and one table
+    tells how far any has come. In every cycle one of them is emptied into the memory, which holds the counts: each in
+    turn, and out of turn the one that is being asked for, so that its answer is up to date.
 
     Parameters
     ----------
@@ -55,21 +57,25 @@ class Counters(wiring.Component):
         m = Module()
         # No collisions: a counter is never visited twice in a row.
         m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1, "ram_style": "block"})
-        read, write = memory.read_port(), memory.write_port()
+        read, write = memory.read_port(domain="comb"), memory.write_port()
         turn, slot, visited = (Signal(range(self._count), name=name) for name in ("turn", "slot", "visited"))
         clearing, serving, visiting = Signal(), Signal(), Signal()
-        written, kept, served = Signal(), Signal(), Signal()
+        written, served = Signal(), Signal()
         m.d.comb += [
             serving.eq(self.request & ~clearing & ~served & ~self.answered),
             slot.eq(Mux(serving, self.index, turn)),
             visiting.eq(~written | (slot != visited)),
             read.addr.eq(slot),
-            read.en.eq(visiting),
         ]
+        # The memory's own register, which an FPGA's can clear.
+        before = Signal(self._width, reset_less=True)
+        with m.If(clearing):
+            m.d.sync += before.eq(0)
+        with m.Elif(visiting):
+            m.d.sync += before.eq(read.data)
         m.d.sync += [
             written.eq(visiting),
             served.eq(visiting & serving),
-            kept.eq(~clearing),
             visited.eq(slot),
         ]
         with m.If(self.clear):
@@ -79,7 +85,8 @@ class Counters(wiring.Component):
             with m.If(turn == self._count - 1):
                 m.d.sync += clearing.eq(0)
 
-        recent = Signal(self._recent_bits())
+        bits = self._recent_bits()
+        recent = Signal(bits)
         event = Signal()
         emptied = Signal.like(recent)
         counts = [Signal.like(recent, name=f"recent_{number}") for number in range(self._count)]
@@ -91,12 +98,15 @@ class Counters(wiring.Component):
             with m.If(self.clear | (visiting & (slot == number))):
                 m.d.sync += count.eq(0)
             with m.Elif(self.events[number]):
-                m.d.sync += count.eq(count + 1)
-        m.d.sync += emptied.eq(recent + event)
+                m.d.sync += count.eq(_following(count))
+        m.d.sync += emptied.eq(Mux(event, _following(recent), recent))
 
         total = Signal(self._width)
+        distances = [0] * (1 << bits)
+        for distance, state in enumerate(_states(bits)):
+            distances[state] = distance
         m.d.comb += [
-            total.eq(Mux(kept, read.data, 0) + emptied),
+            total.eq(before + Array(Const(distance, bits) for distance in distances)[emptied]),
             write.addr.eq(visited),
             write.data.eq(total),
             write.en.eq(written),
@@ -108,4 +118,22 @@ class Counters(wiring.Component):
 
     def _recent_bits(self) -> int:
         """Width of what is new: of five cycles, a host that asks as fast as it can takes two from the others' turn."""
-        return (2 * self._count).bit_length()
+        return next(bits for bits in _TAPS if (1 << bits) > 2 * (self._count + 1))
+
+
+_TAPS = {3: 1, 4: 2, 5: 2, 6: 4, 7: 5, 9: 4}
+"""For shift registers of so many bits, the one that with the highest takes them through all states but one."""
+
+
+def _following(state: Signal) -> Value:
+    """A shift register's next state. The one that it never leaves, nor enters, has all bits set."""
+    return Cat(~(state[-1] ^ state[_TAPS[len(state)]]), state[:-1])
+
+
+def _states(bits: int) -> Iterator[int]:
+    """The states of a shift register in their order, from 0 on."""
+    state = 0
+    for _ in range((1 << bits) - 1):
+        yield state
+        feedback = ~(state >> (bits - 1) ^ state >> _TAPS[bits]) & 1
+        state = (state << 1 | feedback) & ((1 << bits) - 1)

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
-from . import accumulators, backlog, requantization, scratchpad, weights
+from . import accumulators, backlog, scratchpad, weights
 from .accumulators import Accumulators
 from .array import WEIGHT_BITS, SystolicArray
 from .backlog import Backlog
@@ -38,9 +38,12 @@ class Pipeline:
         self.sums = self.operands + self.array
         self.totals = self.sums + accumulators.LATENCY
         self.lanes = self.totals + backlog.latency(config)
-        self.outputs = self.lanes + requantization.LATENCY
+        self.outputs = self.lanes + backlog.result_latency(config) + 1
         self.banks = self.outputs + scratchpad.WRITE_LATENCY
         self.completed = self.banks + 1
+        # A block's parameters arrive right behind the weights of its last pass. Until the lanes are through with the
+        # block before, those of others may follow, at the distance of the shortest passes that finish.
+        self.parameter_sets = 2 + self.lanes // (config.rows + PARAMETER_ROWS)
 
 
 def _ports(config: Config) -> dict[str, Any]:
@@ -131,7 +134,11 @@ class _Core(wiring.Component):
         )
         m.submodules.accumulators = sums = Accumulators(config)
         m.submodules.requantization = lanes = RequantizationLanes(
-            columns=config.columns, lanes=config.lane_count, rounding=config.rounding
+            columns=config.columns,
+            lanes=config.lane_count,
+            rounding=config.rounding,
+            multiplied=config.turns > 1,
+            sets=at.parameter_sets,
         )
         m.submodules.backlog = waiting = Backlog(
             config, width=len(sequencer.output.as_value()), ahead=at.totals - at.read
@@ -195,7 +202,12 @@ class _Core(wiring.Component):
             lanes.accumulators.eq(waiting.accumulators),
         ]
         if config.turns > 1:
-            m.d.comb += [sums.part.eq(waiting.part), lanes.turn.eq(waiting.turn)]
+            m.d.comb += [
+                sums.part.eq(waiting.part),
+                waiting.exchange.eq(step.through),
+                waiting.passed.eq(sums.passed),
+                lanes.turn.eq(waiting.turn),
+            ]
         with m.If(begins):
             m.d.sync += [lanes.pre_shift.eq(step.pre_shift), lanes.square.eq(step.square)]
         self._elaborate_output(m, sequencer, waiting, lanes)
@@ -238,6 +250,9 @@ class _Core(wiring.Component):
             )
         m.d.sync += north.eq(effective)
 
+        if self._config.turns > 1:
+            m.d.comb += [lanes.row_valid.eq(parameters[-1]), lanes.row.eq(row)]
+            return north
         # The last of a block's parameter rows arrives right before its first pixel does.
         first_row = at.read + weights.READ_LATENCY
         m.submodules.parameter_line = line = DelayLine(

@@ -464,13 +464,13 @@ class Cut(RequantizationLanes):
 def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Value]:
     """One lane, with an accumulator in every cycle."""
     p.free(dut.zero_point, dut.lower, dut.upper)
-    always = [Const(1)] * 8
+    always = [Const(1)] * 9
     names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
     fields = {name: inputs[name] if name in inputs else p.constant(shape, name) for name, shape in names.items()}
     return dut._lane(p.m, 0, always, always, pre_shift=inputs.get("pre_shift", Const(0, 5)), **fields)
 
 
-def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
+def product_is_of_its_factors(rounding: Rounding, *, multiplied: bool, mistake: int = 0) -> Proof:
     """Before the product: its factors. Within: the four parts of it, as a sum, with what rounds it.
 
     Yosys finds the four products on both sides to be the same; see `test_four_products_make_one` for what they are.
@@ -480,7 +480,7 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     inputs = {name: p.constant(shape, name) for name, shape in shapes.items()}
     inputs["multiplier"] = p.constant(31, "multiplier")
     p.assume((inputs["shift"] >= -31) & (inputs["shift"] <= 30))
-    dut = Cut(columns=1, lanes=1, rounding=rounding)
+    dut = Cut(columns=1, lanes=1, rounding=rounding, multiplied=multiplied)
     lane(p, dut, **inputs)
     a, b = dut.factors
     positive = 0 if rounding is Rounding.SINGLE else inputs["shift"][:5]
@@ -488,7 +488,9 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     number = ((inputs["accumulator"] + inputs["bias"])[:32] << left)[:32].as_signed()
     age = Signal(3)
     p.m.d.sync += age.eq(age + (age != 7))
-    p.check((age != 5) | ((a == number + mistake) & (b == Mux(inputs["square"], number, inputs["multiplier"]))))
+    p.check(
+        (age != 5 + multiplied) | ((a == number + mistake) & (b == Mux(inputs["square"], number, inputs["multiplier"])))
+    )
 
     def low(x: Any) -> Any:
         return x[:16]
@@ -501,13 +503,14 @@ def product_is_of_its_factors(rounding: Rounding, *, mistake: int = 0) -> Proof:
     whole = (p.past(high(a) * high(b), 2) << 32) + (cross << 16) + p.past(low(a) * low(b), 2)
     half = 0 if rounding is Rounding.SINGLE else 1 << 30
     down = (a[-1] ^ b[-1]) & (inputs["shift"] < 0) if rounding is Rounding.DOUBLE else 0
-    p.check((age < 5) | (outer.as_signed() + (middle << 16) == whole + half - (down << 31)))
+    p.check((age < 5 + multiplied) | (outer.as_signed() + (middle << 16) == whole + half - (down << 31)))
     return p
 
 
+@pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("rounding", FIXED_POINT)
-def test_a_product_is_that_of_its_factors(rounding: Rounding, tmp_path: Path) -> None:
-    assert product_is_of_its_factors(rounding).holds(tmp_path, steps=6)
+def test_a_product_is_that_of_its_factors(rounding: Rounding, multiplied: bool, tmp_path: Path) -> None:
+    assert product_is_of_its_factors(rounding, multiplied=multiplied).holds(tmp_path, steps=6 + multiplied)
 
 
 def test_four_products_make_one() -> None:
@@ -521,7 +524,7 @@ def test_four_products_make_one() -> None:
 
 
 def test_factors_that_are_one_too_large_are_refuted(tmp_path: Path) -> None:
-    assert not product_is_of_its_factors(Rounding.DOUBLE, mistake=1).holds(tmp_path, steps=6)
+    assert not product_is_of_its_factors(Rounding.DOUBLE, multiplied=False, mistake=1).holds(tmp_path, steps=6)
 
 
 def rounded(product: Any, shift: Any, rounding: Rounding) -> Value:
@@ -542,7 +545,7 @@ def rounded(product: Any, shift: Any, rounding: Rounding) -> Value:
     return (high >> exponent) + (remainder > threshold)
 
 
-def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
+def product_is_rounded(rounding: Rounding, *, multiplied: bool, as_if: Rounding) -> Proof:
     """Behind the product: any product of two 32-bit numbers, any shift."""
     p = Proof()
     product = p.constant(signed(64), "product")
@@ -550,7 +553,7 @@ def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
     p.assume((product <= (1 << 62) - (1 << 31)) & (product >= (1 << 31) - (1 << 62)))
     shift = p.constant(signed(8), "shift")
     p.assume((shift >= -31) & (shift <= (30 if rounding is Rounding.SINGLE else 0)))
-    dut = Cut(columns=1, lanes=1, rounding=rounding)
+    dut = Cut(columns=1, lanes=1, rounding=rounding, multiplied=multiplied)
     outer, middle = Signal(64), Signal(signed(34))
     # Any parts of which the product is the sum, with what rounds it; the sign is that of the factors.
     negative = p.constant(1, "negative")
@@ -565,14 +568,17 @@ def product_is_rounded(rounding: Rounding, *, as_if: Rounding) -> Proof:
     result, _ = lane(p, dut, shift=shift)
     age = Signal(3)
     p.m.d.sync += age.eq(age + (age != 7))
-    p.check((age != 5) | (result[:32] == rounded(product, shift, as_if)[:32]))
+    p.check((age != 5 + multiplied) | (result[:32] == rounded(product, shift, as_if)[:32]))
     return p
 
 
+@pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("rounding", FIXED_POINT)
-def test_products_are_rounded_as_gemmlowp_does(rounding: Rounding, tmp_path: Path) -> None:
-    assert product_is_rounded(rounding, as_if=rounding).holds(tmp_path, steps=6)
+def test_products_are_rounded_as_gemmlowp_does(rounding: Rounding, multiplied: bool, tmp_path: Path) -> None:
+    proof = product_is_rounded(rounding, multiplied=multiplied, as_if=rounding)
+    assert proof.holds(tmp_path, steps=6 + multiplied)
 
 
 def test_ties_that_go_the_other_way_are_refuted(tmp_path: Path) -> None:
-    assert not product_is_rounded(Rounding.DOUBLE_UP, as_if=Rounding.DOUBLE).holds(tmp_path, steps=6)
+    proof = product_is_rounded(Rounding.DOUBLE_UP, multiplied=False, as_if=Rounding.DOUBLE)
+    assert not proof.holds(tmp_path, steps=6)

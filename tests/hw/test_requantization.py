@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eightfold.golden.numerics import Rounding, multiply_by_quantized_multiplier
 from eightfold.hw.commands import PARAMETER_ROWS
 from eightfold.hw.config import FIXED_POINT
-from eightfold.hw.requantization import LATENCY, RESULT_LATENCY, RequantizationLanes
+from eightfold.hw.requantization import TOLD, RequantizationLanes, latency
 
 from .simulate import pack, simulate, unpack
 
@@ -37,9 +37,10 @@ def expected(block, accumulators):
     return wrap(result), np.clip(result + block["zero_point"], block["lower"], block["upper"])
 
 
-def run(rounding, blocks):
+def run(rounding, blocks, multiplied):
     """Results and outputs for every block's accumulators, pixels back to back wherever the contract allows."""
-    lanes = RequantizationLanes(columns=COLUMNS, lanes=COLUMNS, rounding=rounding)
+    lanes = RequantizationLanes(columns=COLUMNS, lanes=COLUMNS, rounding=rounding, multiplied=multiplied)
+    whole = latency(multiplied=multiplied)
     results, outputs = [], []
 
     async def produce(ctx):
@@ -59,9 +60,9 @@ def run(rounding, blocks):
                 ctx.set(getattr(lanes, name), 0)
 
     async def clamp(ctx):
-        # Zero point and bounds belong to the accumulators of LATENCY - 1 cycles ago.
+        # Zero point and bounds belong to the accumulators of one cycle less than an output takes.
         for block in blocks:
-            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + LATENCY)
+            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + whole)
             for name in ("zero_point", "lower", "upper"):
                 ctx.set(getattr(lanes, name), block[name])
             for _ in block["accumulators"]:
@@ -79,7 +80,7 @@ def run(rounding, blocks):
 
         return consume
 
-    consumers = consume(lanes.results, 32, RESULT_LATENCY, results), consume(lanes.outputs, 8, LATENCY, outputs)
+    consumers = consume(lanes.results, 32, whole - 1, results), consume(lanes.outputs, 8, whole, outputs)
     simulate(lanes, produce, clamp, *consumers)
     return zip(results, outputs, strict=True)
 
@@ -93,9 +94,10 @@ def channel_bytes(block):
     ]
 
 
-def run_in_turns(rounding, blocks, lanes):
+def run_in_turns(rounding, blocks, multiplied, lanes):
     """As `run`, where columns share lanes: a block begins in the cycle that tells the last turn of the one before."""
-    dut = RequantizationLanes(columns=COLUMNS, lanes=lanes, rounding=rounding)
+    dut = RequantizationLanes(columns=COLUMNS, lanes=lanes, rounding=rounding, multiplied=multiplied)
+    whole = latency(multiplied=multiplied)
     turns = COLUMNS // lanes
     inputs, parts, begin = {}, [], PARAMETER_ROWS
 
@@ -114,9 +116,10 @@ def run_in_turns(rounding, blocks, lanes):
                 told += 1
                 part = pixel[turn * lanes : (turn + 1) * lanes]
                 at(told, turn=turn)
-                at(told + 1, valid=1, accumulators=pack(part, 32))
-                at(told + LATENCY, **{name: block[name] for name in ("zero_point", "lower", "upper")})
-                parts.append((told + 1 + RESULT_LATENCY, told + 1 + LATENCY))
+                come = told + TOLD
+                at(come, valid=1, accumulators=pack(part, 32))
+                at(come + whole - 1, **{name: block[name] for name in ("zero_point", "lower", "upper")})
+                parts.append((come + whole - 1, come + whole))
         begin = max(told, begin + 3 + PARAMETER_ROWS)
 
     end = parts[-1][1] + 1
@@ -143,12 +146,15 @@ def run_in_turns(rounding, blocks, lanes):
         yield np.array(results), np.array(outputs)
 
 
-def check(rounding, blocks, lanes=COLUMNS):
+def check(rounding, blocks, multiplied, lanes=COLUMNS):
     for block in blocks:
         block["rounding"] = rounding
         block.setdefault("pre_shift", 0)
         block.setdefault("square", 0)
-    found = run(rounding, blocks) if lanes == COLUMNS else run_in_turns(rounding, blocks, lanes)
+        if lanes == COLUMNS and len(block["accumulators"]) == 1:
+            block["accumulators"] *= 2  # the next block's first row may come no sooner
+    shared = (lanes,) if lanes != COLUMNS else ()
+    found = (run_in_turns if shared else run)(rounding, blocks, multiplied, *shared)
     for block, values in zip(blocks, found, strict=True):
         for got, wanted in zip(values, expected(block, block["accumulators"]), strict=True):
             np.testing.assert_array_equal(got, wanted, err_msg=str(block))
@@ -191,11 +197,12 @@ BLOCKS = st.lists(
 )
 
 
+@pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("rounding", FIXED_POINT)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(blocks=BLOCKS)
-def test_lanes_equal_the_numerics(rounding, blocks):
-    check(rounding, blocks)
+def test_lanes_equal_the_numerics(rounding, multiplied, blocks):
+    check(rounding, blocks, multiplied)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
@@ -203,11 +210,12 @@ def test_lanes_equal_the_numerics(rounding, blocks):
 @settings(max_examples=10, deadline=None)
 @given(blocks=BLOCKS)
 def test_columns_take_turns(rounding, lanes, blocks):
-    check(rounding, blocks, lanes)
+    check(rounding, blocks, lanes == 2, lanes)
 
 
+@pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("rounding", FIXED_POINT)
-def test_many_random_accumulators(rounding):
+def test_many_random_accumulators(rounding, multiplied):
     rng = np.random.default_rng(7)
     blocks = []
     for _ in range(40):
@@ -227,10 +235,11 @@ def test_many_random_accumulators(rounding):
                 .tolist(),
             }
         )
-    check(rounding, blocks)
+    check(rounding, blocks, multiplied)
 
 
-def test_every_tie_of_every_shift():
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_every_tie_of_every_shift(multiplied):
     """Accumulators that fall exactly between two outputs, for each shift, on both sides of zero."""
     blocks = []
     for right in range(1, 25):
@@ -247,15 +256,15 @@ def test_every_tie_of_every_shift():
             }
         )
     for rounding in FIXED_POINT:
-        check(rounding, blocks)
+        check(rounding, blocks, multiplied)
 
 
-def test_the_square_of_the_smallest_number_wraps():
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_the_square_of_the_smallest_number_wraps(multiplied):
     for rounding in FIXED_POINT:
         block = {"bias": [0] * COLUMNS, "multiplier": [0] * COLUMNS, "shift": [0, -1, -31, -30], "square": 1}
-        check(
-            rounding, [block | {"zero_point": 0, "lower": -128, "upper": 127, "accumulators": [[-(2**31)] * COLUMNS]}]
-        )
+        block |= {"zero_point": 0, "lower": -128, "upper": 127, "accumulators": [[-(2**31)] * COLUMNS]}
+        check(rounding, [block], multiplied)
 
 
 def test_float_rounding_is_refused():

@@ -13,15 +13,15 @@ from eightfold.hw.config import FIXED_POINT
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "requantization_cases.py"
 
 
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=[False, True], ids=["multiplexers", "multipliers"])
+def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     spec = importlib.util.spec_from_file_location("requantization_cases", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     try:
-        return module.Cases(tmp_path_factory.mktemp("cases"))
+        return module.Cases(tmp_path_factory.mktemp("cases"), multiplied=request.param)
     except module.MissingTool as missing:
         pytest.skip(str(missing))
 
