@@ -56,8 +56,7 @@ class Accumulators(wiring.Component):
     part : In(range(turns))
         Which columns come back in this step: `lanes` of them. There is no such member where all do.
     totals : Out(32 * columns)
-        Signed 32-bit totals of a step, or the sums that leave, `LATENCY` cycles after they were there; they hold until
-        the next.
+        Signed 32-bit totals of a step, or the sums that leave, `LATENCY` cycles after they were there.
     passed : Out(sum_bits * columns)
         Where columns share lanes, the sums that leave do so here instead.
     """
@@ -106,7 +105,7 @@ class Accumulators(wiring.Component):
         special, maximum = stages(special, 2), stages(maximum, 2)
         address = stages(self.address, 3)
         kept = Signal(32 * config.columns, reset_less=True)
-        totals = Signal(32 * config.columns, reset_less=True)
+        totals = Signal(32 * config.columns)
         passed = Signal(len(self.sums), reset_less=True)
         wide_sums = widened(self.sums, config.sum_bits)
         m.d.comb += [
@@ -128,7 +127,8 @@ class Accumulators(wiring.Component):
         else:
             m.d.comb += self.totals.eq(Mux(through[2], widened(passed, config.sum_bits), totals))
 
-        # One adder serves all: with a value's complement, and one more, it subtracts.
+        # One adder serves all: with a value's complement, and one more, it subtracts. What it is not to say is cleared in
+        # a register of its own, which an FPGA's registers do by themselves.
         values = Signal(32 * config.columns)
         difference = special[1]
         results = self.results.replicate(config.turns)
@@ -139,7 +139,12 @@ class Accumulators(wiring.Component):
             before, value = (signal.word_select(column, 32).as_signed() for signal in (kept, values))
             added = Signal(signed(33), name=f"added_{column}")
             m.d.comb += added.eq(before + value + difference)
-            larger = Mux(added < 0, ~value, before)
-            with m.If(valid[1]):
-                m.d.sync += totals.word_select(column, 32).eq(Mux(maximum[1], larger, added[:32]))
+            sums, olds = (Signal(32, name=f"{name}_{column}", reset_less=True) for name in ("sum", "old"))
+            news = Signal(32, name=f"new_{column}", reset_less=True, init=0xFFFF_FFFF)
+            m.d.sync += [
+                sums.eq(Mux(maximum[1], 0, added[:32])),
+                olds.eq(Mux(maximum[1] & (added >= 0), before, 0)),
+                news.eq(Mux(maximum[1] & (added < 0), value, -1)),
+            ]
+            m.d.comb += totals.word_select(column, 32).eq(sums | olds | ~news)
         return m
