@@ -124,7 +124,7 @@ def _config_option(**more: Any) -> Any:
     return typer.Option(
         "--config",
         metavar="NAME|FILE.toml",
-        help="The machine: 4x4, 8x8, 16x16, 32x32, or a file.",
+        help="The machine: 4x4, 8x8, 8x8-small, 16x16, 32x32, or a file.",
         autocompletion=_config_names,
         **more,
     )

@@ -127,8 +127,8 @@ class Accumulators(wiring.Component):
         else:
             m.d.comb += self.totals.eq(Mux(through[2], widened(passed, config.sum_bits), totals))
 
-        # One adder serves all: with a value's complement, and one more, it subtracts. What it is not to say is cleared in
-        # a register of its own, which an FPGA's registers do by themselves.
+        # One adder serves all: with a value's complement, and one more, it subtracts. Its sum, the older value and the
+        # new one have a register each. All but one are cleared, which an FPGA's registers do by themselves.
         values = Signal(32 * config.columns)
         difference = special[1]
         results = self.results.replicate(config.turns)

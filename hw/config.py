@@ -257,6 +257,16 @@ NAMED = {
         Config(
             name="8x8", rows=8, columns=8, scratchpad_bytes=32 * KIB, weight_bytes=16 * KIB, accumulator_bytes=16 * KIB
         ),
+        # For an FPGA: lanes that columns share, and a queue for them in place of half of the accumulators.
+        Config(
+            name="8x8-small",
+            rows=8,
+            columns=8,
+            scratchpad_bytes=32 * KIB,
+            weight_bytes=16 * KIB,
+            accumulator_bytes=8 * KIB,
+            lanes=2,
+        ),
         Config(name="16x16"),
         Config(
             name="32x32",

@@ -8,6 +8,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
+_VISIT = 3
+"""Steps in which a counter is emptied into the memory."""
+
 
 class Counters(wiring.Component):
     """Counts events, each at most once per cycle.
@@ -32,8 +35,8 @@ class Counters(wiring.Component):
     request, index : In(1), In
         What is the count of `index`? Both stay until it is `answered`; then `request` is low for a cycle or longer.
     answered, value : Out(1), Out(width)
-        The count, for one cycle: two cycles after the request at the earliest, one more where the counter has just had
-        its turn, and a turn of all of them after a `clear`.
+        The count, for one cycle: four cycles after the request at the earliest, up to two more where the counter has
+        just had its turn, and a turn of all of them after a `clear`.
     """
 
     def __init__(self, *, count: int, width: int) -> None:
@@ -55,69 +58,62 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        # No collisions: a counter is never visited twice in a row.
+        # No collisions: a counter is visited again no sooner than the cycle after its new count was written.
         m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1, "ram_style": "block"})
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        turn, slot, visited = (Signal(range(self._count), name=name) for name in ("turn", "slot", "visited"))
-        clearing, serving, visiting = Signal(), Signal(), Signal()
-        written, served = Signal(), Signal()
+        turn, chosen = Signal(range(self._count)), Signal(range(self._count))
+        serving, free, clearing, cleared = Signal(), Signal(), Signal(), Signal()
+        # Visits, the latest first: of which counter, whether there is one, whether it was asked for.
+        slots = [Signal.like(turn, name=f"slot_{age}", reset_less=True) for age in range(_VISIT)]
+        visits, served = Signal(_VISIT), Signal(_VISIT)
         m.d.comb += [
-            serving.eq(self.request & ~clearing & ~served & ~self.answered),
-            slot.eq(Mux(serving, self.index, turn)),
-            visiting.eq(~written | (slot != visited)),
-            read.addr.eq(slot),
+            serving.eq(self.request & ~clearing & (served == 0) & ~self.answered),
+            chosen.eq(Mux(serving, self.index, turn)),
+            free.eq(~Cat(visits[age] & (slots[age] == chosen) for age in range(_VISIT - 1)).any()),
         ]
-        # The memory's own register, which an FPGA's can clear.
-        before = Signal(self._width, reset_less=True)
-        with m.If(clearing):
-            m.d.sync += before.eq(0)
-        with m.Elif(visiting):
-            m.d.sync += before.eq(read.data)
-        m.d.sync += [
-            written.eq(visiting),
-            served.eq(visiting & serving),
-            visited.eq(slot),
-        ]
+        # What a visit would empty in the cycle after a clear is new.
+        begins = free & ~self.clear
+        m.d.sync += [visits.eq(Cat(begins, visits)), served.eq(Cat(begins & serving, served)), cleared.eq(clearing)]
+        m.d.sync += [later.eq(slot) for later, slot in zip(slots, [chosen, *slots], strict=False)]
         with m.If(self.clear):
             m.d.sync += [turn.eq(0), clearing.eq(1)]
-        with m.Elif(visiting & ~serving):
+        with m.Elif(free & ~serving):
             m.d.sync += turn.eq(Mux(turn == self._count - 1, 0, turn + 1))
             with m.If(turn == self._count - 1):
                 m.d.sync += clearing.eq(0)
 
+        # First step: what is new, and the count before. The memory's own register is one that an FPGA can clear.
         bits = self._recent_bits()
-        recent = Signal(bits)
-        event = Signal()
-        emptied = Signal.like(recent)
+        recent, event = Signal(bits), Signal()
         counts = [Signal.like(recent, name=f"recent_{number}") for number in range(self._count)]
-        with m.Switch(slot):
+        with m.Switch(slots[0]):
             for number, count in enumerate(counts):
                 with m.Case(number):
                     m.d.comb += [recent.eq(count), event.eq(self.events[number])]
         for number, count in enumerate(counts):
-            with m.If(self.clear | (visiting & (slot == number))):
+            with m.If(self.clear | (visits[0] & (slots[0] == number))):
                 m.d.sync += count.eq(0)
             with m.Elif(self.events[number]):
                 m.d.sync += count.eq(_following(count))
-        m.d.sync += emptied.eq(Mux(event, _following(recent), recent))
+        before = [Signal(self._width, name=f"before_{step}", reset_less=True) for step in (1, 2)]
+        emptied = Signal(bits, reset_less=True)
+        m.d.comb += read.addr.eq(slots[0])
+        m.d.sync += [before[0].eq(Mux(cleared, 0, read.data)), emptied.eq(Mux(event, _following(recent), recent))]
 
-        total = Signal(self._width)
+        # Second and third: how many that is, and the sum.
         distances = [0] * (1 << bits)
         for distance, state in enumerate(_states(bits)):
             distances[state] = distance
-        m.d.comb += [
-            total.eq(before + Array(Const(distance, bits) for distance in distances)[emptied]),
-            write.addr.eq(visited),
-            write.data.eq(total),
-            write.en.eq(written),
-        ]
-        m.d.sync += self.answered.eq(served)
-        with m.If(served):
-            m.d.sync += self.value.eq(total)
+        fresh = Signal(bits, reset_less=True)
+        m.d.sync += [before[1].eq(before[0]), fresh.eq(Array(Const(distance, bits) for distance in distances)[emptied])]
+        m.d.comb += [write.addr.eq(slots[-1]), write.data.eq(before[1] + fresh), write.en.eq(visits[-1])]
+        m.d.sync += self.answered.eq(served[-1])
+        with m.If(served[-1]):
+            m.d.sync += self.value.eq(write.data)
         return m
 
     def _recent_bits(self) -> int:
-        """Width of what is new: of five cycles, a host that asks as fast as it can takes two from the others' turn."""
+        """Width of what is new: of six cycles, a host that asks as fast as it can takes three from the others' turn."""
         return next(bits for bits in _TAPS if (1 << bits) > 2 * (self._count + 1))
 
 

@@ -17,6 +17,8 @@ class DelayLine(wiring.Component):
         Bits of the payload.
     cycles
         The delay.
+    block
+        Whether the memory is a block RAM, with a register behind it.
 
     Members
     -------
@@ -26,12 +28,13 @@ class DelayLine(wiring.Component):
         What entered `cycles` ago. `o_data` means nothing while `o_valid` is low.
     """
 
-    def __init__(self, *, width: int, cycles: int) -> None:
+    def __init__(self, *, width: int, cycles: int, block: bool = False) -> None:
         if cycles < 0:
             raise ValueError(f"cycles is {cycles}; a delay cannot be negative")
         self._cycles = cycles
+        self._block = block and cycles > 2
         super().__init__({"i_valid": In(1), "i_data": In(width), "o_valid": Out(1), "o_data": Out(width)})
-        self._data = MemoryData(shape=width, depth=cycles, init=[]) if cycles > 1 else None
+        self._data = MemoryData(shape=width, depth=cycles - self._block, init=[]) if cycles > 1 else None
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -39,12 +42,14 @@ class DelayLine(wiring.Component):
             domain = m.d.sync if self._cycles else m.d.comb
             domain += [self.o_valid.eq(self.i_valid), self.o_data.eq(self.i_data)]
             return m
-        m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1})
+        attrs: dict[str, Any] = {"no_rw_check": 1, **({"ram_style": "block"} if self._block else {})}
+        m.submodules.memory = memory = Memory(self._data, attrs=attrs)
         write, read = memory.write_port(), memory.read_port()
+        depth = self._data.depth
         valid = Signal(self._cycles)
-        place = Signal(range(self._cycles))
-        following = Signal(range(self._cycles))
-        m.d.comb += following.eq(Mux(place == self._cycles - 1, 0, place + 1))
+        place = Signal(range(depth))
+        following = Signal(range(depth))
+        m.d.comb += following.eq(Mux(place == depth - 1, 0, place + 1))
         m.d.sync += [valid.eq((valid << 1) | self.i_valid), place.eq(following)]
         m.d.comb += [
             write.addr.eq(place),
@@ -52,8 +57,11 @@ class DelayLine(wiring.Component):
             write.en.eq(self.i_valid),
             # The oldest word is read one cycle before it leaves, and never where one is being written.
             read.addr.eq(following),
-            read.en.eq(valid[-2]),
+            read.en.eq(valid[depth - 2]),
             self.o_valid.eq(valid[-1]),
-            self.o_data.eq(read.data),
         ]
+        if self._block:
+            m.d.sync += self.o_data.eq(read.data)
+        else:
+            m.d.comb += self.o_data.eq(read.data)
         return m

@@ -174,7 +174,7 @@ class _Core(wiring.Component):
         ]
 
         m.submodules.accumulate_line = line = DelayLine(
-            width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read
+            width=len(sequencer.accumulate.as_value()), cycles=at.sums - accumulators.LEAD - at.read, block=True
         )
         step = data.View(sequencer.accumulate.shape(), line.o_data)
         place = Cat(step.address, step.combine, step.first)

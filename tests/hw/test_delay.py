@@ -8,9 +8,10 @@ from eightfold.hw.delay import DelayLine
 from .simulate import simulate
 
 
+@pytest.mark.parametrize("block", [False, True])
 @pytest.mark.parametrize("cycles", [0, 1, 2, 3, 7, 16])
-def test_delay(cycles):
-    line = DelayLine(width=8, cycles=cycles)
+def test_delay(cycles, block):
+    line = DelayLine(width=8, cycles=cycles, block=block)
     rng = np.random.default_rng(cycles)
     entering = [int(word) if rng.random() < 0.6 else None for word in rng.integers(0, 256, 200)]
     leaving = []

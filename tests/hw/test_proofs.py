@@ -85,9 +85,10 @@ def delay_line_is_registers(dut: DelayLine, *, cycles: int) -> Proof:
     return p
 
 
-@pytest.mark.parametrize("cycles", [2, 3])
-def test_a_delay_line_is_a_row_of_registers(cycles: int, tmp_path: Path) -> None:
-    assert delay_line_is_registers(DelayLine(width=1, cycles=cycles), cycles=cycles).holds(tmp_path, steps=4 * cycles)
+@pytest.mark.parametrize(("cycles", "block"), [(2, False), (3, False), (3, True)])
+def test_a_delay_line_is_a_row_of_registers(cycles: int, block: bool, tmp_path: Path) -> None:
+    dut = DelayLine(width=1, cycles=cycles, block=block)
+    assert delay_line_is_registers(dut, cycles=cycles).holds(tmp_path, steps=4 * cycles)
 
 
 def test_a_delay_line_of_another_length_is_refuted(tmp_path: Path) -> None:
