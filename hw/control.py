@@ -1,7 +1,6 @@
 """Control: the host's registers, and the course of a run."""
 
 import enum
-from functools import reduce
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -317,16 +316,21 @@ class ControlUnit(wiring.Component):
         with m.Elif(patience != 0):
             m.d.sync += patience.eq(0)
 
-        # Nothing changes meanwhile: whether a count is reached, whose command is the oldest and which error comes first
-        # can take a cycle each.
+        # Nothing changes meanwhile: whether a count is reached, who is older than whom, one after the other, and which
+        # error comes first can take a cycle each.
         deadlock = Signal()
         waiting = Signal(len(ENGINES), reset_less=True)
-        oldest = Signal(INDEX_BITS, reset_less=True)
         m.d.sync += [
             deadlock.eq(still & (patience == PATIENCE - 1)),
             waiting.eq(Cat(engine.waiting for engine in engines)),
-            oldest.eq(_oldest([(waits, engine.next_index) for waits, engine in zip(waiting, engines, strict=True)])),
         ]
+        waits, oldest = waiting[0], engines[0].next_index
+        for name, other_waits, engine in zip(ENGINES[1:], waiting[1:], engines[1:], strict=True):
+            older = Signal(INDEX_BITS, name=f"older_than_{name}", reset_less=True)
+            older_waits = Signal(name=f"waits_before_{name}", reset_less=True)
+            first_one = waits & (~other_waits | (oldest < engine.next_index))
+            m.d.sync += [older.eq(Mux(first_one, oldest, engine.next_index)), older_waits.eq(waits | other_waits)]
+            waits, oldest = older_waits, older
 
         sources = [*(engine.error for engine in engines), self.dispatch_error]
         with m.If(deadlock):
@@ -356,12 +360,3 @@ class ControlUnit(wiring.Component):
             registers.counter_answered.eq(counters.answered),
             registers.counter_value.eq(counters.value),
         ]
-
-
-def _oldest(commands: list[tuple[Any, Any]]) -> Any:
-    """The smallest index of those that wait."""
-
-    def older(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
-        return a[0] | b[0], Mux(a[0] & (~b[0] | (a[1] < b[1])), a[1], b[1])
-
-    return reduce(older, commands)[1]
