@@ -62,11 +62,14 @@ class ReadArbiter(wiring.Component):
         m.d.sync += beat.eq(r.valid)
         with m.If(r.valid):
             m.d.sync += payload.eq(r.payload)
-        with m.If(taken | answered):
+        # No beat of a burst is back at the masters in the cycle after the burst was taken.
+        joins, load = Signal(), Signal(reset_less=True)
+        m.d.sync += [joins.eq(taken), load.eq(~self.fetch.ar.valid)]
+        with m.If(joins | answered):
             rest = loads >> answered
             m.d.sync += [
-                loads.eq(rest | ((taken & ~self.fetch.ar.valid) << (under_way - answered)[: len(under_way)])),
-                under_way.eq(under_way + taken - answered),
+                loads.eq(rest | ((joins & load) << (under_way - answered)[: len(under_way)])),
+                under_way.eq(under_way + joins - answered),
             ]
         m.d.comb += [
             self.fetch.r.valid.eq(beat & ~loads[0]),

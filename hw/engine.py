@@ -9,6 +9,9 @@ from amaranth.lib.wiring import In, Out
 from .commands import COUNT_BITS, INDEX_BITS, WORD_BITS, Command
 from .registers import ErrorCode
 
+CHECK_LATENCY = 1
+"""Cycles from the first in which a command's words are there, and the counts it awaits reached, to its start."""
+
 ERROR = data.StructLayout({"code": ErrorCode, "index": INDEX_BITS})
 """What stopped an engine, and at which command: all zero, or else unchanged until reset."""
 
@@ -60,8 +63,9 @@ def engine_members(*waits: str) -> dict[str, Any]:
 class Intake(wiring.Component):
     """Collects a command's words and offers the command once the counts that it awaits are reached.
 
-    It takes one word per cycle. The command is there in the cycle after its last word, and the next command's first
-    word is taken in the cycle after that in which the command was.
+    It takes one word per cycle; all are there in the cycle after the last. `CHECK_LATENCY` later, or that much later
+    than the counts are reached, the command is offered: so comparisons have a cycle of their own, here as well as in
+    the engine. The next command's first word is taken in the cycle after that in which the command was.
 
     Parameters
     ----------
@@ -75,7 +79,7 @@ class Intake(wiring.Component):
         For each of the command's `waits`, how many commands have completed.
     command : Out(stream of the command's layout)
     waiting : Out(1)
-        A command is there, and a count that it awaits is not reached.
+        A command could be offered, but for a count that it awaits.
     """
 
     def __init__(self, kind: type[Command]) -> None:
@@ -95,7 +99,7 @@ class Intake(wiring.Component):
         words = [Signal(WORD_BITS, name=f"word_{place}", reset_less=True) for place in range(count)]
         place = Signal(range(count))
         full = Signal()
-        met = Signal()
+        checked = Signal()
         reached = Cat(
             getattr(self, f"{name.removeprefix('wait_')}_completed") >= self.command.payload[name]
             for name in self._kind.waits
@@ -103,11 +107,10 @@ class Intake(wiring.Component):
         for number, word in enumerate(words):
             m.d.comb += self.command.payload.as_value().word_select(number, WORD_BITS).eq(word)
         m.d.comb += [
-            met.eq(reached.all()),
             self.words.ready.eq(~full),
-            self.command.valid.eq(full & met),
-            self.waiting.eq(full & ~met),
+            self.waiting.eq(checked & ~self.command.valid),
         ]
+        m.d.sync += [checked.eq(full), self.command.valid.eq(full & reached.all())]
         with m.If(self.words.valid & ~full):
             with m.Switch(place):
                 for number, word in enumerate(words):
@@ -118,7 +121,7 @@ class Intake(wiring.Component):
             with m.Else():
                 m.d.sync += place.eq(place + 1)
         with m.If(self.command.valid & self.command.ready):
-            m.d.sync += full.eq(0)
+            m.d.sync += [full.eq(0), checked.eq(0), self.command.valid.eq(0)]
         return m
 
 
@@ -132,7 +135,7 @@ def keep_account(m: Module, engine: Any, *, started: Any, finished: Any, most: i
         m.d.sync += engine.completed.eq(engine.completed + 1)
 
 
-def note_error(m: Module, engine: Any, code: ErrorCode | Any, index: Any) -> None:
-    """Sets `engine.error`, unless it is set."""
-    with m.If(engine.error.code == ErrorCode.NONE):
-        m.d.sync += [engine.error.code.eq(code), engine.error.index.eq(index)]
+def note_error(m: Module, engine: Any, failed: Signal, code: ErrorCode | Any, index: Any) -> None:
+    """Sets `engine.error`, unless it is set, which the register `failed` tells."""
+    with m.If(~failed):
+        m.d.sync += [failed.eq(1), engine.error.code.eq(code), engine.error.index.eq(index)]

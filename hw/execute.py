@@ -10,7 +10,7 @@ from . import accumulators, backlog, scratchpad, weights
 from .accumulators import Accumulators
 from .array import WEIGHT_BITS, SystolicArray
 from .backlog import Backlog
-from .commands import ADDRESS_BITS, INDEX_BITS, PARAMETER_ROWS
+from .commands import PARAMETER_ROWS
 from .config import Config
 from .delay import DelayLine
 from .engine import engine_members
@@ -62,8 +62,9 @@ class ExecuteEngine(wiring.Component):
     The whole engine holds still in a cycle that is `frozen`. Counted in the other cycles, its timing is:
 
     * a command's words are taken from `commands`, one per cycle, once the command before it has started;
-    * it starts when its dependencies are there, no earlier than R cycles before the last pass of its predecessor ends:
-      from then on the weights of its first pass move in, and R cycles later its first pass begins;
+    * it starts `CHECK_LATENCY` cycles after its words and its dependencies are there, no earlier than R cycles before
+      the last pass of its predecessor ends: from then on the weights of its first pass move in, and R cycles later its
+      first pass begins;
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
       of a block that finishes; passes follow each other without a gap;
     * a pass of a depthwise convolution, or of a staged command, takes R cycles more than it streams vectors; where it
@@ -278,11 +279,9 @@ class _Core(wiring.Component):
             lanes.upper.eq(output.upper),
         ]
         write, whole = Signal(), Signal()
-        address = Signal(ADDRESS_BITS, reset_less=True)
+        address = Signal.like(output.address, reset_less=True)
         channels = Signal(range(config.columns + 1), reset_less=True)
-        index = Signal(INDEX_BITS, reset_less=True)
         last = Signal(2)
-        outside = Signal()
         m.d.sync += [
             write.eq(waiting.comes & output.write),
             whole.eq(waiting.final),
@@ -290,18 +289,15 @@ class _Core(wiring.Component):
             self.completed.eq(self.completed + last[1]),
         ]
         with m.If(waiting.comes & waiting.first):
-            m.d.sync += [address.eq(output.address), channels.eq(output.channels), index.eq(output.index)]
+            m.d.sync += [address.eq(output.address), channels.eq(output.channels)]
         if config.turns > 1:
             with m.Elif(waiting.comes):
                 left = Mux(channels > config.lane_count, channels - config.lane_count, 0)
                 m.d.sync += [address.eq(address + config.lane_count), channels.eq(left)]
         m.d.comb += [
-            outside.eq(write & (channels != 0) & (address + channels > config.scratchpad_bytes)),
-            self.write.enable.eq(write & ~outside),
+            self.write.enable.eq(write),
             self.write.address.eq(address),
             self.write.data.eq(lanes.outputs),
             self.write.mask.eq(((1 << channels) - 1)[: config.lane_count]),
             self.events.output.eq(self.write.enable & whole),
-            sequencer.outside.eq(outside),
-            sequencer.outside_index.eq(index),
         ]

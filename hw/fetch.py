@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import axi
 from .commands import COMMANDS, COUNT_BITS, INDEX_BITS, WORD_BITS, Field, Load
 from .config import Config
-from .engine import ERROR
+from .engine import ERROR, note_error
 from .queue import Queue
 from .registers import ErrorCode
 from .transfer import bits_below, modulo
@@ -26,6 +26,18 @@ MAX_BURSTS = 4
 WORD = data.StructLayout({"word": WORD_BITS, "error": 1})
 """A word of the program, or the news that the bus could not deliver it."""
 
+ASK_LATENCY = 2
+"""Cycles from the start, or from the asking for a burst, to the asking for the next."""
+
+BUFFER_LATENCY = ASK_LATENCY + 1
+"""Cycles from a beat's leaving the buffer to the asking for a burst that may take its room."""
+
+ROOM_LATENCY = 1
+"""Cycles from the one in which a command's last word leaves its queue to the first in which another may pass."""
+
+PASS_LATENCY = 1
+"""Cycles from the one in which a word passes to its entry into the queue."""
+
 _WORD_BYTES = WORD_BITS // 8
 
 
@@ -33,9 +45,10 @@ class Fetch(wiring.Component):
     """Reads the program from DRAM, ahead of its use.
 
     The program's memory is divided into aligned pieces of at most `BURST_BYTES`; a burst reads what the program has in
-    one. It is asked for as soon as the buffer of `MAX_BURSTS` pieces has room for a whole piece, counting what is under
-    way. A beat that arrives in cycle t is a word at the output from t + 3 on; words follow each other without a pause
-    (every second cycle on a 4-byte bus).
+    one. It is asked for when the buffer of `MAX_BURSTS` pieces has room for a whole piece, counting what is under way,
+    `ASK_LATENCY` cycles after the burst before it, `BUFFER_LATENCY` after the room became free. A beat that arrives in
+    cycle t is a word at the output from t + 3 on; words follow each other without a pause (every second cycle on a
+    4-byte bus).
 
     Members
     -------
@@ -80,15 +93,15 @@ class Fetch(wiring.Component):
         reserved = Signal(range(depth + 1))  # beats under way or in the buffer
         bursts = Signal(range(MAX_BURSTS + 1))
         room = self._burst_beats - modulo(place, self._burst_beats)
-        beats = Signal(range(self._burst_beats + 1))
+        beats = Signal(range(self._burst_beats + 1), reset_less=True)
+        able = Signal()
         few = len(beats)
         ar, r = self.read.ar, self.read.r
         asked = ar.valid & ar.ready
         answered = r.valid & r.payload.last
-        taken = buffer.o.valid & buffer.o.ready
+        taken = Signal()
         m.d.comb += [
-            beats.eq(Mux(left[few:].any() | (left[:few] >= room), room, left)),
-            ar.valid.eq((left != 0) & (reserved <= depth - self._burst_beats) & ~self.halt),
+            ar.valid.eq(able & ~self.halt),
             ar.payload.address.eq(place << bus_bits),
             ar.payload.length.eq(beats - 1),
             r.ready.eq(1),
@@ -96,6 +109,12 @@ class Fetch(wiring.Component):
             buffer.i.payload.data.eq(r.payload.data),
             buffer.i.payload.error.eq(r.payload.response[1]),
             self.quiet.eq(bursts == 0),
+        ]
+        m.d.sync += taken.eq(buffer.o.valid & buffer.o.ready)
+        # What the next burst is takes a cycle to see. Nothing but asking makes less of what is left, or of the room.
+        m.d.sync += [
+            able.eq((left != 0) & (reserved <= depth - self._burst_beats) & ~asked),
+            beats.eq(Mux(left[few:].any() | (left[:few] >= room), room, left)),
         ]
         with m.If(asked):
             m.d.sync += [place.eq(place + beats), left.eq(left - beats)]
@@ -155,7 +174,7 @@ class Dispatch(wiring.Component):
 
     A command's first word passes in the first cycle in which it is there and the queue has room for the whole command;
     the other words follow as they come, one per cycle. The first word takes the command's place in the program along.
-    Each queue holds `QUEUE_COMMANDS` commands.
+    Each queue holds `QUEUE_COMMANDS` commands, up to their last word.
 
     Members
     -------
@@ -165,6 +184,7 @@ class Dispatch(wiring.Component):
     halt : In(1)
         Pass nothing more.
     i : In(stream of WORD)
+        The first comes two cycles after the start, or later.
     load, execute, store : Out(stream of 64-bit words)
         The queues' ends.
     load_dispatched, execute_dispatched, store_dispatched : Out(20)
@@ -188,7 +208,7 @@ class Dispatch(wiring.Component):
                 "i": In(stream.Signature(WORD)),
                 **{name: Out(stream.Signature(WORD_BITS)) for name, _, _ in self._ENGINES},
                 **{f"{name}_dispatched": Out(COUNT_BITS) for name, _, _ in self._ENGINES},
-                "finished": Out(1),
+                "finished": Out(1, init=1),
                 "stalled": Out(1),
                 "error": Out(ERROR),
             }
@@ -202,51 +222,63 @@ class Dispatch(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         left = Signal(32)
-        rest = Signal(range(max(kind.words() for kind in COMMANDS.values())))  # words of this command to follow
+        most = max(kind.words() for kind in COMMANDS.values())
+        rest = Signal(signed(most.bit_length() + 1))  # words of this command to follow, less two
+        header = Signal(init=1)  # none
         receiver = Signal(len(COMMANDS))
         index = Signal(INDEX_BITS)
-        header = rest == 0
+        failed = Signal()
 
         word = self.i.payload.word
         opcode_at, index_at = (self._field(name) for name in ("opcode", "index"))
         opcode = word[opcode_at.offset : opcode_at.offset + opcode_at.bits]
         chosen = Signal(len(COMMANDS))
-        fits = Signal(len(COMMANDS))
+        free = Signal(len(COMMANDS))
         short = Signal(len(COMMANDS))
-        queues = []
-        few = max(kind.words() for kind in COMMANDS.values()).bit_length()
+        # A register between here and the queues' memories: a word, whether it is its command's last, and whose it is.
+        item = data.StructLayout({"word": WORD_BITS, "last": 1})
+        passed = Signal(item, reset_less=True)
+        pushes = Signal(len(COMMANDS))
+        few = most.bit_length()
         many = left[few:].any()
+        passing = Signal()
         for place, (name, code, kind) in enumerate(self._ENGINES):
             # Room for whole commands: the words of one never wait on each other.
             depth = QUEUE_COMMANDS * kind.words()
-            m.submodules[f"{name}_queue"] = queue = Queue(shape=WORD_BITS, depth=depth, block=True)
-            queues.append(queue)
-            wiring.connect(m, queue.o, wiring.flipped(getattr(self, name)))
+            m.submodules[f"{name}_queue"] = queue = Queue(shape=item, depth=depth, block=True)
+            port = getattr(self, name)
+            waiting = Signal(range(QUEUE_COMMANDS + 1), name=f"{name}_commands")
+            enters, leaves = passing & header & chosen[place], port.valid & port.ready & queue.o.payload.last
+            with m.If(enters ^ leaves):
+                m.d.sync += waiting.eq(Mux(leaves, waiting - 1, waiting + 1))
             m.d.comb += [
                 chosen[place].eq(opcode == code),
-                fits[place].eq(queue.level <= depth - kind.words()),
-                short[place].eq(~many & (left[:few] < kind.words())),
+                free[place].eq(waiting != QUEUE_COMMANDS),
+                queue.i.valid.eq(pushes[place]),
+                queue.i.payload.eq(passed),
+                queue.o.ready.eq(port.ready),
+                port.valid.eq(queue.o.valid),
+                port.payload.eq(queue.o.payload.word),
             ]
+            # Whether the program would end within a command is known a cycle ahead.
+            size = kind.words()
+            m.d.sync += short[place].eq(~many & Mux(passing, left[:few] <= size, left[:few] < size))
 
         illegal = Signal()
-        able = Signal()
-        passing = Signal()
         good = Signal()
         m.d.comb += [
             illegal.eq(header & ((chosen == 0) | (chosen & short).any())),
-            able.eq(~header | ((chosen & fits).any() & ~illegal)),
             # What follows the program's last word in a wide beat stays where it is.
-            good.eq(self.i.valid & ~self.finished & (self.error.code == ErrorCode.NONE)),
-            passing.eq(good & able & ~self.i.payload.error & ~self.halt),
+            good.eq(self.i.valid & ~self.finished & ~failed),
+            passing.eq(good & ~self.i.payload.error & ~self.halt & (~header | (chosen & free & ~short).any())),
             self.i.ready.eq(passing),
-            self.finished.eq(left == 0),
-            self.stalled.eq(self.finished | (self.i.valid & header & ~illegal & ~able)),
+            self.stalled.eq(self.finished | (self.i.valid & header & ~illegal & ~(chosen & free).any())),
         ]
-        for place, queue in enumerate(queues):
-            m.d.comb += [
-                queue.i.valid.eq(passing & Mux(header, chosen[place], receiver[place])),
-                queue.i.payload.eq(Mux(header, Cat(word[: index_at.offset], index), word)),
-            ]
+        ends = ~header & (rest < 0)
+        m.d.sync += pushes.eq(Mux(header, chosen, receiver) & passing.replicate(len(pushes)))
+        with m.If(passing):
+            m.d.sync += [passed.word.eq(Mux(header, Cat(word[: index_at.offset], index), word)), passed.last.eq(ends)]
+        m.d.sync += self.finished.eq(~many & Mux(passing, left[:few] == 1, left[:few] == 0) & ~self.start)
         with m.If(passing):
             m.d.sync += left.eq(left - 1)
             with m.If(header):
@@ -254,16 +286,17 @@ class Dispatch(wiring.Component):
                 for place, (name, _, kind) in enumerate(self._ENGINES):
                     dispatched = getattr(self, f"{name}_dispatched")
                     with m.If(chosen[place]):
-                        m.d.sync += [rest.eq(kind.words() - 1), dispatched.eq(dispatched + 1)]
+                        m.d.sync += [rest.eq(kind.words() - 3), dispatched.eq(dispatched + 1)]
             with m.Else():
                 m.d.sync += rest.eq(rest - 1)
-                with m.If(rest == 1):
-                    m.d.sync += index.eq(index + 1)
-        with m.If(good):
-            with m.If(self.i.payload.error):
-                m.d.sync += [self.error.code.eq(ErrorCode.FETCH_BUS), self.error.index.eq(index)]
-            with m.Elif(illegal):
-                m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(index)]
+            # Every command has a second word.
+            m.d.sync += header.eq(ends)
+            with m.If(ends):
+                m.d.sync += index.eq(index + 1)
+        with m.If(good & self.i.payload.error):
+            note_error(m, self, failed, ErrorCode.FETCH_BUS, index)
+        with m.Elif(good & illegal):
+            note_error(m, self, failed, ErrorCode.ILLEGAL_COMMAND, index)
         with m.If(self.start):
             m.d.sync += left.eq(self.words)
         return m

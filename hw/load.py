@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,7 +29,7 @@ def _transfer_layout(config: Config) -> data.StructLayout:
         {
             "memory": 1,
             "place": (memory_bytes // config.bus_bytes - 1).bit_length(),  # of the first beat, in beats
-            "beats": beats_bits(config),
+            "more": beats_bits(config),  # beats behind the first
             "first_lane": lane_bits,
             "last_lane": lane_bits,
             "index": INDEX_BITS,
@@ -40,8 +40,8 @@ def _transfer_layout(config: Config) -> data.StructLayout:
 class LoadEngine(wiring.Component):
     """Executes `Load` commands in order, several at a time.
 
-    A command starts in the first cycle in which its words and the counts it awaits are there and the one before it has
-    asked for its last burst. From the next cycle on it asks for one burst per cycle, as long as fewer than
+    A command starts `CHECK_LATENCY` cycles after its words and the counts it awaits are there, once the one before it
+    has asked for its last burst. From the next cycle on it asks for one burst per cycle, as long as fewer than
     `outstanding_bursts` are under way.
 
     Beats are taken as they come. A beat that reaches the engine in cycle t is written to the weight buffer in t + 1;
@@ -89,54 +89,59 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, receiver.scratchpad, wiring.flipped(self.scratchpad))
         wiring.connect(m, receiver.weights, wiring.flipped(self.weights))
         wiring.connect(m, wiring.flipped(self.read.r), receiver.beats)
-        stopped = Signal()
+        stopped, failed = Signal(), Signal()
         m.d.comb += [
-            stopped.eq(self.halt | (self.error.code != ErrorCode.NONE)),
+            stopped.eq(self.halt | failed),
             self.waiting.eq(intake.waiting & ~self.busy),
             self.next_index.eq(intake.command.payload.index),
             intake.execute_completed.eq(self.execute_completed),
             intake.store_completed.eq(self.store_completed),
         ]
-        started = self._start(m, intake, splitter, receiver, stopped)
+        started = self._start(m, intake, splitter, receiver, stopped, failed)
         self._ask(m, splitter, stopped)
         # Every command under way has a burst under way, is being split, or is being written.
         keep_account(m, self, started=started, finished=receiver.finished, most=config.outstanding_bursts + 2)
         with m.If(receiver.failed):
-            note_error(m, self, ErrorCode.READ_BUS, receiver.index)
+            note_error(m, self, failed, ErrorCode.READ_BUS, receiver.index)
         return m
 
-    def _start(self, m: Module, intake: Intake, splitter: BurstSplitter, receiver: Any, stopped: Any) -> Any:
+    def _start(
+        self, m: Module, intake: Intake, splitter: BurstSplitter, receiver: Any, stopped: Any, failed: Any
+    ) -> Any:
         """Checks a command and passes it on; returns whether it does so in this cycle."""
         config = self._config
         command = intake.command.payload
-        extent = Extent(m, command, base_address=self.base_address, bus_bytes=config.bus_bytes)
-        outside = Mux(
-            command.memory == Memory.WEIGHTS,
-            Mux(extent.end > config.weight_bytes, ErrorCode.WEIGHT_RANGE, ErrorCode.NONE),
-            Mux(extent.end > config.scratchpad_bytes, ErrorCode.SCRATCHPAD_RANGE, ErrorCode.NONE),
+        extent = Extent(
+            m,
+            command,
+            base_address=self.base_address,
+            bus_bytes=config.bus_bytes,
+            outside=lambda end: Mux(
+                command.memory == Memory.WEIGHTS,
+                Mux(end > config.weight_bytes, ErrorCode.WEIGHT_RANGE, ErrorCode.NONE),
+                Mux(end > config.scratchpad_bytes, ErrorCode.SCRATCHPAD_RANGE, ErrorCode.NONE),
+            ),
         )
-        code = Signal(ErrorCode)
         able = Signal()
         started = Signal()
         transfer = receiver.transfers.payload
         m.d.comb += [
-            code.eq(extent.error(command, outside=outside)),
             able.eq(intake.command.valid & splitter.i.ready & ~stopped),
-            started.eq(able & (code == ErrorCode.NONE)),
+            started.eq(able & (extent.code == ErrorCode.NONE)),
             intake.command.ready.eq(started),
             splitter.i.valid.eq(started),
             splitter.i.payload.place.eq(extent.place),
-            splitter.i.payload.beats.eq(extent.beats),
+            splitter.i.payload.more.eq(extent.more),
             receiver.transfers.valid.eq(started),
             transfer.memory.eq(command.memory),
             transfer.place.eq(command.address[len(transfer.first_lane) :]),
-            transfer.beats.eq(extent.beats),
+            transfer.more.eq(extent.more),
             transfer.first_lane.eq(extent.first_lane),
             transfer.last_lane.eq(extent.last_lane),
             transfer.index.eq(command.index),
         ]
-        with m.If(able & (code != ErrorCode.NONE)):
-            note_error(m, self, code, command.index)
+        with m.If(able & (extent.code != ErrorCode.NONE)):
+            note_error(m, self, failed, extent.code, command.index)
         return started
 
     def _ask(self, m: Module, splitter: BurstSplitter, stopped: Any) -> None:
@@ -192,7 +197,8 @@ class _Receiver(wiring.Component):
         # Every transfer here has a burst under way, but for the one that is being split.
         m.submodules.queue = queue = Queue(shape=_transfer_layout(config), depth=config.outstanding_bursts + 1)
         wiring.connect(m, wiring.flipped(self.transfers), queue.i)
-        transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` and `beats` are those to come
+        transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` is that of the beat to come
+        left = Signal(signed(len(transfer.more) + 1), reset_less=True)  # beats behind it, less one
         receiving = Signal()
         first = Signal(reset_less=True)
         last = Signal()
@@ -201,7 +207,7 @@ class _Receiver(wiring.Component):
         beat = self.beats.payload
         m.d.comb += [
             self.beats.ready.eq(1),
-            last.eq(transfer.beats == 1),
+            last.eq(left < 0),
             good.eq(self.beats.valid & ~beat.response[1]),
             self.failed.eq(self.beats.valid & beat.response[1]),
             self.index.eq(transfer.index),
@@ -209,7 +215,9 @@ class _Receiver(wiring.Component):
             mask.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
         ]
         with m.If(self.beats.valid):
-            m.d.sync += [transfer.place.eq(transfer.place + 1), transfer.beats.eq(transfer.beats - 1), first.eq(0)]
+            m.d.sync += [transfer.place.eq(transfer.place + 1), first.eq(0)]
+        with m.If(self.beats.valid | queue.o.ready):
+            m.d.sync += left.eq(Mux(~receiving | last, queue.o.payload.more, left) - 1)
         with m.If(queue.o.ready):
             m.d.sync += receiving.eq(queue.o.valid)
             with m.If(queue.o.valid):

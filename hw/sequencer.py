@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,18 @@ _AT_LEAST_ONE = (
 
 _GATHER_EVERY = accumulators.REVISIT
 """The fewest vectors from one output to the next, where they share an accumulator."""
+
+
+class _Countdown:
+    """Counts what is left, the one in hand included; whether that is the `last` is a bit of the register."""
+
+    def __init__(self, bits: int, name: str) -> None:
+        self._left = Signal(signed(bits + 1), name=f"{name}_left", reset_less=True)  # less two
+        self.last = self._left[-1]
+
+    def move(self, begin: Any, count: Any) -> Any:
+        """The assignment that begins with a count of 1 or more, or else takes away one."""
+        return self._left.eq(Mux(begin, count, self._left) + Cat(~begin, Const(-1, len(self._left) - 1)).as_signed())
 
 
 class PassSlots(NamedTuple):
@@ -118,12 +130,11 @@ def output_layout(config: Config) -> data.StructLayout:
         {
             "write": 1,
             "last": 1,
-            "address": ADDRESS_BITS,
+            "address": (config.scratchpad_bytes - 1).bit_length(),
             "channels": range(config.columns + 1),
             "zero_point": signed(8),
             "lower": signed(8),
             "upper": signed(8),
-            "index": INDEX_BITS,
         }
     )
 
@@ -147,8 +158,6 @@ class Sequencer(wiring.Component):
         Commands that the three engines have completed.
     halt : In(1)
         Take no further command.
-    outside, outside_index : In
-        An output of this command does not fall into the scratchpad.
     busy, waiting, next_index, error : Out
         As the engine's.
     weights, parameter_row, weight_zero_point : Out
@@ -169,8 +178,6 @@ class Sequencer(wiring.Component):
                 "store_completed": In(COUNT_BITS),
                 "completed": In(COUNT_BITS),
                 "halt": In(1),
-                "outside": In(1),
-                "outside_index": In(INDEX_BITS),
                 "busy": Out(1),
                 "waiting": Out(1),
                 "next_index": Out(INDEX_BITS),
@@ -197,34 +204,42 @@ class Sequencer(wiring.Component):
         self._entering = Signal()
         self._start_pass = Signal()
 
+        self._failed = Signal()
         self._begin = Signal()  # the front is new
 
         # The pass that the front prepares.
         self._upcoming = Signal(_PLACE, reset_less=True)
         self._upcoming_destination = Signal(ADDRESS_BITS, reset_less=True)
-        # How many are left, this one included.
-        self._runs_left = Signal(16, reset_less=True)
-        self._kernel_columns_left = Signal(12, reset_less=True)
-        self._kernel_rows_left = Signal(12, reset_less=True)
-        self._blocks_left = Signal(12, reset_less=True)
+        self._runs = _Countdown(16, "runs")
+        self._kernel_columns = _Countdown(12, "kernel_columns")
+        self._kernel_rows = _Countdown(12, "kernel_rows")
+        self._blocks = _Countdown(12, "blocks")
         self._upcoming_first = Signal(reset_less=True)
         self._finishing = Signal()
 
-        # The pass that streams; slots and pixels still to come, this one included.
+        # The pass that streams. `_slots` are those to come, this one included, beyond the `rows + 1` in which the next
+        # pass may prepare. `_pixel`: this slot has a vector.
         self._streaming = Signal()
         self._first_slot = Signal()
         self._first = Signal(reset_less=True)
         self._finish = Signal(reset_less=True)
         self._final = Signal(reset_less=True)
         self._channels = Signal(range(config.columns + 1), reset_less=True)
-        self._slots_left = Signal(16, reset_less=True)
-        self._pixels_left = Signal(16)
+        self._slots = Signal(signed(18), reset_less=True)
+        self._pixel = Signal()
+        self._pixels = _Countdown(16, "pixels")
 
         # Whether what a vector leads to goes to the lanes; whether a pass that finishes may begin in R slots; whether
         # this pass waits for the lanes before it ends.
         self._enters = Signal()
         self._free = Signal()
         self._held = Signal()
+
+    def _slots_left(self, count: int) -> Value:
+        """Whether so many slots of the pass are left, this one included: `rows` or fewer."""
+        rows = self._config.rows
+        bits = rows.bit_length()
+        return (self._slots < 0) & (self._slots[:bits] == (count - rows - 1) % (1 << bits))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -249,57 +264,65 @@ class Sequencer(wiring.Component):
                 filled.eq(filled + 1),
             ]
 
-        dependencies = (
-            (self.load_completed >= words.wait_load)
-            & (self.store_completed >= words.wait_store)
-            & (self.completed >= words.wait_execute)
-        )
+        # What the command is, and whether it may start, is looked at for a cycle before it does.
+        checked, reached, legal, at_once = (Signal(name=n) for n in ("checked", "reached", "legal", "at_once"))
         depthwise = words.mode == Mode.DEPTHWISE
         single = Cat(words[name] == 1 for name in ("kernel_rows", "kernel_columns", "runs")).all()
-        legal = (
-            (words.opcode == Opcode.EXECUTE)
-            & ((words.mode == Mode.CONVOLUTION) | (depthwise & (words.runs == 1)))
-            & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
-            & (words.last_channels <= config.columns)
-            & (words.finish <= Finish.RETURN)
-            & (words.combine <= Combine.SUBTRACT)
-            & ((words.finish != Finish.RETURN) | (depthwise & single & (words.blocks == 1) & ~words.gather))
-            & (~words.gather | (depthwise & (words.pixels <= words.columns) & (words.every_column >= _GATHER_EVERY)))
-        )
-        room = ~self._streaming | (self._final & (self._slots_left <= config.rows) & ~self._held)
+        m.d.sync += [
+            checked.eq(full),
+            reached.eq(
+                (self.load_completed >= words.wait_load)
+                & (self.store_completed >= words.wait_store)
+                & (self.completed >= words.wait_execute)
+            ),
+            at_once.eq(single & (words.finish != Finish.KEEP)),
+            legal.eq(
+                (words.opcode == Opcode.EXECUTE)
+                & ((words.mode == Mode.CONVOLUTION) | (depthwise & (words.runs == 1)))
+                & Cat(words[name] != 0 for name in _AT_LEAST_ONE).all()
+                & (words.last_channels <= config.columns)
+                & (words.finish <= Finish.RETURN)
+                & (words.combine <= Combine.SUBTRACT)
+                & ((words.finish != Finish.RETURN) | (depthwise & single & (words.blocks == 1) & ~words.gather))
+                & (
+                    ~words.gather
+                    | (depthwise & (words.pixels <= words.columns) & (words.every_column >= _GATHER_EVERY))
+                )
+            ),
+        ]
+        room = ~self._streaming | (self._final & (self._slots < 0) & ~self._held)
         # Staged weights come through the port that the vectors take.
-        room &= ~words.staged | (self._pixels_left == 0)
+        room &= ~words.staged | ~self._pixel
         able = Signal()
         entering = self._entering
         rows_left = Signal(range(config.rows))
         m.d.comb += [
-            able.eq(full & room & ~entering & ~self.halt & (self.error.code == ErrorCode.NONE)),
-            self._take.eq(able & dependencies & legal & (self._free | ~single | (words.finish == Finish.KEEP))),
-            self.waiting.eq(able & ~dependencies & ~self._streaming),
+            able.eq(checked & room & ~entering & ~self.halt & ~self._failed),
+            self._take.eq(able & reached & legal & (self._free | ~at_once)),
+            self.waiting.eq(able & ~reached & ~self._streaming),
             self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
         ]
         m.d.sync += self._begin.eq(self._take)
         with m.If(self._take):
-            m.d.sync += [self._front.eq(words), filled.eq(0), started.eq(started + 1)]
+            m.d.sync += [self._front.eq(words), filled.eq(0), checked.eq(0), started.eq(started + 1)]
 
         # The front: R rows of weights, then the pass that uses them.
-        m.d.comb += [
-            self._follow.eq(
-                self._streaming & ~self._final & (self._slots_left == config.rows) & (self._free | ~self._finishing)
-            ),
-            self._start_pass.eq(entering & (rows_left == 1)),
-        ]
+        m.d.comb += self._follow.eq(
+            self._streaming & ~self._final & self._slots_left(config.rows) & (self._free | ~self._finishing)
+        )
+        m.d.sync += self._start_pass.eq(entering & (rows_left == 2))
         with m.If(self._take | self._follow):
             m.d.sync += [entering.eq(1), rows_left.eq(config.rows - 1)]
         with m.Elif(entering):
             m.d.sync += [entering.eq(~self._start_pass), rows_left.eq(rows_left - 1)]
 
-        with m.If(self.error.code == ErrorCode.NONE):
-            with m.If(self.outside):
-                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.outside_index)]
-            with m.Elif(able & ~legal):
-                m.d.sync += [self.error.code.eq(ErrorCode.ILLEGAL_COMMAND), self.error.index.eq(words.index)]
+        with m.If(able & ~legal):
+            m.d.sync += [
+                self._failed.eq(1),
+                self.error.code.eq(ErrorCode.ILLEGAL_COMMAND),
+                self.error.index.eq(words.index),
+            ]
 
     def _elaborate_upcoming(self, m: Module) -> None:
         """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream.
@@ -312,34 +335,34 @@ class Sequencer(wiring.Component):
         # Where passes may have to wait for the lanes, the kind of the next must be known in the first slot of the last.
         begin, first_slot = self._begin, self._start_pass if config.turns > 1 else self._first_slot
         counts = {
-            "run": (self._runs_left, front.runs),
-            "column": (self._kernel_columns_left, front.kernel_columns),
-            "row": (self._kernel_rows_left, front.kernel_rows),
-            "block": (self._blocks_left, front.blocks),
+            "run": (self._runs, front.runs),
+            "column": (self._kernel_columns, front.kernel_columns),
+            "row": (self._kernel_rows, front.kernel_rows),
+            "block": (self._blocks, front.blocks),
         }
         # A step in one of them lets those before it begin anew.
         step = {name: Signal(name=f"step_{name}") for name in counts}
         before: Value = begin | first_slot
         for name, (left, count) in counts.items():
-            m.d.comb += step[name].eq(before & ~begin & (left != 1))
-            before = before & (begin | (left == 1))
-            with m.If(step[name]):
-                m.d.sync += left.eq(left - 1)
-            with m.Elif(before):
-                m.d.sync += left.eq(count)
+            m.d.comb += step[name].eq(before & ~begin & ~left.last)
+            anew = begin | left.last
+            with m.If(before):
+                m.d.sync += left.move(anew, count)
+            before = before & anew
 
         new_block = step["block"]
         anew = begin | new_block
+        run, column, row = (~counts[name][0].last for name in ("run", "column", "row"))  # where there is no new block
         m.d.comb += x.eq(
-            Mux(step["run"], upcoming.x, Mux(step["column"], column_x, block_x))
+            Mux(run, upcoming.x, Mux(column, column_x, block_x))
             + Mux(
-                step["run"],
+                run,
                 config.rows,
                 # Every block of a depthwise convolution has channels of its own.
                 Mux(
-                    step["column"],
+                    column,
                     front.kernel_column_step,
-                    Mux(new_block & (front.mode == Mode.DEPTHWISE), config.columns, 0),
+                    Mux(~row & (front.mode == Mode.DEPTHWISE), config.columns, 0),
                 ),
             )
         )
@@ -367,37 +390,47 @@ class Sequencer(wiring.Component):
     def _elaborate_passes(self, m: Module) -> None:
         """Starts passes, and counts their slots and vectors."""
         config, front = self._config, self._front
-        last = (self._runs_left == 1) & (self._kernel_columns_left == 1) & (self._kernel_rows_left == 1)
+        last = self._runs.last & self._kernel_columns.last & self._kernel_rows.last
         finish = self._finishing
         m.d.comb += finish.eq(last & (front.finish != Finish.KEEP))
         m.d.sync += self._first_slot.eq(self._start_pass)
 
-        # Which of the few kinds of pass it is decides on small numbers, and one adder does for all.
-        most = max(max(pass_slots(config, apart=apart, finish=kind)) for apart in (False, True) for kind in Finish)
-        least, tail = Signal(range(most + 1)), Signal(range(most + 1))
-        with m.Switch(Cat((front.mode == Mode.DEPTHWISE) | front.staged, Mux(finish, front.finish, Finish.KEEP))):
-            for apart in (False, True):
-                for kind in Finish:
-                    with m.Case(int(apart) | kind.value << 1):
-                        slots = pass_slots(config, apart=apart, finish=kind)
-                        m.d.comb += [least.eq(slots.least), tail.eq(slots.tail)]
-
+        # One adder does for all kinds of pass, on numbers that are known as soon as the front is. Whether a pass
+        # finishes is known two cycles before it starts, or earlier.
+        apart = (front.mode == Mode.DEPTHWISE) | front.staged
+        slots = {(a, kind): pass_slots(config, apart=a, finish=kind) for a in (False, True) for kind in Finish}
+        addends = []
+        for name, kind in (("plain", Const(Finish.KEEP.value, 2)), ("finishing", front.finish)):
+            # Vectors, if they are more than `least`, and a number.
+            longer, number = Signal(name=f"{name}_longer"), Signal(signed(8), name=f"{name}_number")
+            with m.Switch(Cat(apart, kind)):
+                for (is_apart, which), (least, tail) in slots.items():
+                    with m.Case(int(is_apart) | which.value << 1):
+                        m.d.comb += longer.eq(front.pixels > least)
+                        m.d.comb += number.eq(Mux(longer, tail, least + tail) - (config.rows + 1))
+            held = Signal(len(number) + 1, name=f"{name}_addend", reset_less=True)
+            m.d.sync += held.eq(Cat(longer, number))
+            addends.append(held)
+        addend = Mux(finish, addends[1], addends[0])
+        length = Signal.like(self._slots, name="upcoming_slots")
+        m.d.sync += length.eq(Mux(addend[0], front.pixels, 0) + addend[1:].as_signed())
         with m.If(self._start_pass):
             m.d.sync += [
                 self._pass.eq(front),
                 self._streaming.eq(1),
-                self._final.eq(last & (self._blocks_left == 1)),
-                self._slots_left.eq(Mux(front.pixels > least, front.pixels, least) + tail),
-                self._pixels_left.eq(front.pixels),
+                self._final.eq(last & self._blocks.last),
+                self._slots.eq(length),
                 self._finish.eq(finish),
                 self._first.eq(self._upcoming_first),
-                self._channels.eq(Mux(self._blocks_left == 1, front.last_channels, config.columns)),
+                self._channels.eq(Mux(self._blocks.last, front.last_channels, config.columns)),
             ]
-        with m.Else():
-            with m.If(self._streaming & ~self._held):
-                m.d.sync += [self._slots_left.eq(self._slots_left - 1), self._streaming.eq(self._slots_left != 1)]
-            with m.If(self._pixels_left != 0):
-                m.d.sync += self._pixels_left.eq(self._pixels_left - 1)
+        with m.Elif(self._streaming & ~self._held):
+            m.d.sync += [self._slots.eq(self._slots - 1), self._streaming.eq(~self._slots_left(1))]
+        with m.If(self._start_pass | self._pixel):
+            m.d.sync += [
+                self._pixel.eq(self._start_pass | ~self._pixels.last),
+                self._pixels.move(self._start_pass, front.pixels),
+            ]
 
     def _elaborate_rows(self, m: Module) -> _TileRow:
         """Reads weights, and a block's parameters behind them, in the order in which they lie.
@@ -441,11 +474,15 @@ class Sequencer(wiring.Component):
         row_bytes = config.weight_row_bytes
         beyond = address >= config.weight_bytes // row_bytes
         outside = tile_address >= config.scratchpad_bytes // row_bytes
-        with m.If(self.error.code == ErrorCode.NONE):
+        with m.If(~self._failed):
             with m.If(self.weights.enable & beyond):
-                m.d.sync += [self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(index)]
+                m.d.sync += [self._failed.eq(1), self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(index)]
             with m.Elif(self.tile_row & outside):
-                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(index)]
+                m.d.sync += [
+                    self._failed.eq(1),
+                    self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE),
+                    self.error.index.eq(index),
+                ]
         return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
     def _elaborate_backlog(self, m: Module) -> None:
@@ -462,15 +499,15 @@ class Sequencer(wiring.Component):
             m.d.sync += backlog.eq(backlog - 1)
 
         # Vectors of this pass may still add to it.
-        adds = (self._finish | self._final) & (self._pixels_left != 0)
+        adds = (self._finish | self._final) & self._pixel
         tail = return_tail(config)
         limit = max(config.rows, tail)
         returns = self._finish & (self._pass.finish == Finish.RETURN)
         m.d.comb += [
             self._free.eq((backlog <= config.rows) & ~adds),
             self._held.eq(
-                (returns & (self._slots_left == limit) & (backlog > limit - tail))
-                | (~self._final & (self._slots_left == config.rows) & ~self._free & self._finishing)
+                (returns & (self._slots == limit - config.rows - 1) & (backlog > limit - tail))
+                | (~self._final & self._slots_left(config.rows) & ~self._free & self._finishing)
             ),
         ]
 
@@ -484,24 +521,26 @@ class Sequencer(wiring.Component):
         output, output_row, output_strip = (
             Signal(ADDRESS_BITS, name=f"output_{n}", reset_less=True) for n in ("at", "row", "strip")
         )
-        columns_left, rows_left = (Signal(16, name=f"{n}_left", reset_less=True) for n in ("columns", "rows"))
-        until_row, until_column = (Signal(8, name=f"until_{n}", reset_less=True) for n in ("row", "column"))
+        columns, rows = _Countdown(16, "columns"), _Countdown(16, "strip_rows")
+        # Rows, or vectors of a row, before the next with an output, less one.
+        before_row, before_column = (Signal(signed(9), name=f"before_{n}", reset_less=True) for n in ("row", "column"))
+        row_counts, column_counts = before_row[-1], before_column[-1]
         number = Signal(16, reset_less=True)
         fresh = Signal(reset_less=True)
-        pixel, emits, begin, leaves, stores = (Signal(name=n) for n in ("pixel", "emits", "begin", "leaves", "stores"))
+        emits, begin, leaves, stores = (Signal(name=n) for n in ("emits", "begin", "leaves", "stores"))
+        pixel = self._pixel
         m.d.comb += [
-            pixel.eq(self._pixels_left != 0),
-            emits.eq(pixel & (until_row == 0) & (until_column == 0)),
+            emits.eq(pixel & row_counts & column_counts),
             begin.eq(self._finish & self._first_slot),
-            leaves.eq(self._finish & (~command.gather | (self._pixels_left == 1))),
+            leaves.eq(self._finish & (~command.gather | self._pixels.last)),
             stores.eq(leaves & (command.finish == Finish.STORE)),
             self._enters.eq(emits & leaves),
         ]
         if self._config.turns > 1:
-            ends = (self._pixels_left == 1) & (self._finish | self._final)
+            ends = pixel & self._pixels.last & (self._finish | self._final)
             m.d.comb += self._enters.eq((emits & leaves) | ends)
 
-        in_row, in_strip = columns_left != 1, rows_left != 1
+        in_row, in_strip = ~columns.last, ~rows.last
         new_row, new_strip = Signal(), Signal()
         m.d.comb += [new_row.eq(pixel & ~in_row & in_strip), new_strip.eq(pixel & ~in_row & ~in_strip)]
         with m.If(self._start_pass):
@@ -523,25 +562,37 @@ class Sequencer(wiring.Component):
             with m.If(emits):
                 m.d.sync += [number.eq(number + (~command.gather)[0]), fresh.eq(0)]
 
-        # What is left of a row or strip, and until the next output in it.
-        for left, until, count, skip, every, moves, anew in (
-            (columns_left, until_column, "columns", "skip_columns", "every_column", pixel & in_row, pixel & ~in_row),
-            (rows_left, until_row, "strip_rows", "skip_rows", "every_row", new_row, new_strip),
+        # What is left of a row or strip, and before the next output in it. A strip of 0 rows is one without end.
+        endless = Signal(reset_less=True)
+        m.d.sync += endless.eq(front.strip_rows == 0)
+        source = {
+            name: Mux(self._start_pass, front[name], command[name])
+            for name in ("columns", "strip_rows", "skip_columns", "skip_rows")
+        }
+        source["strip_rows"] = Cat(source["strip_rows"], endless & self._start_pass)
+        for left, ahead, count, skip, every, moves, ends in (
+            (columns, before_column, "columns", "skip_columns", "every_column", pixel, ~in_row),
+            (rows, before_row, "strip_rows", "skip_rows", "every_row", pixel & ~in_row, ~in_strip),
         ):
-            with m.If(self._start_pass | anew):
-                source = {name: Mux(self._start_pass, front[name], command[name]) for name in (count, skip)}
-                m.d.sync += [left.eq(source[count]), until.eq(source[skip])]
-            with m.Elif(moves):
-                m.d.sync += [left.eq(left - 1), until.eq(Mux(until == 0, command[every], until) - 1)]
+            anew = self._start_pass | ends
+            counts = ahead < 0
+            with m.If(self._start_pass | moves):
+                m.d.sync += [
+                    left.move(anew, source[count]),
+                    ahead.eq(
+                        Mux(anew, source[skip], Mux(counts, command[every], ahead))
+                        + Cat(~(counts & ~anew), Const(-1, len(ahead) - 1)).as_signed()
+                    ),
+                ]
 
         # An output leads to the next; at the end of its row or strip, to the first of the next row or strip.
         origin = Mux(in_row, output, Mux(in_strip, output_row, output_strip))
         move = Mux(
             in_row,
-            Mux(until_column == 0, command.destination_column_step, 0),
+            Mux(column_counts, command.destination_column_step, 0),
             Mux(
                 in_strip,
-                Mux(until_row == 0, command.destination_row_step, 0),
+                Mux(row_counts, command.destination_row_step, 0),
                 command.destination_strip_step,
             ),
         )
@@ -572,10 +623,12 @@ class Sequencer(wiring.Component):
         fill = Signal(8, reset_less=True)
         accumulate = Signal(self.accumulate.shape(), reset_less=True)
         out = Signal(self.output.shape(), reset_less=True)
+        written = Signal(ADDRESS_BITS, reset_less=True)
+        index, read_index = (Signal(INDEX_BITS, name=name, reset_less=True) for name in ("vector_index", "read_index"))
         room = Signal(signed(ADDRESS_BITS + 2))
         near = lanes.bit_length()  # numbers of so many bits reach from no lane to all, and further
         missing = (1 << near) - place.x[:near]
-        last = self._final & (self._pixels_left == 1)
+        last = self._final & self._pixels.last
         m.d.comb += room.eq(command.row_bytes - place.x)
         m.d.sync += [
             valid.eq(Cat(pixel, valid)),
@@ -606,21 +659,23 @@ class Sequencer(wiring.Component):
                 out.write.eq(stores & emits),
                 out.last.eq(last),
                 out.address.eq(vector.output),
+                written.eq(vector.output),
                 out.channels.eq(self._channels),
                 out.zero_point.eq(command.zero_point),
                 out.lower.eq(command.lower),
                 out.upper.eq(command.upper),
-                out.index.eq(command.index),
+                index.eq(command.index),
             ]
 
-        # Second register: the lanes as a mask, and whether they all lie in the scratchpad.
-        outside, beyond = Signal(), Signal()
+        # Second register: the lanes as a mask, and whether they all lie in the scratchpad, and the outputs.
+        outside, beyond, spills = Signal(), Signal(), Signal()
         # By how much the first lane misses the memory's first byte, and what there is up to its end.
         before = (1 << near) - address[:near]
         after = config.scratchpad_bytes - address
         early = (address < 0) & ~(address[near:].all() & (before <= low))
         late = (after < 0) | (~after[near:].any() & (after[:near] < high))
         m.d.comb += [
+            spills.eq(written + out.channels > config.scratchpad_bytes),
             self.read.upcoming.eq(valid[0] | tile.valid),
             self.swap.eq(swap[1]),
             self.depthwise.eq(depthwise[1]),
@@ -636,13 +691,23 @@ class Sequencer(wiring.Component):
                 self.read.mask.eq(Cat(inside & (low <= lane) & (high > lane) for lane in range(lanes))),
                 self.accumulate.eq(accumulate),
                 self.output.eq(out),
-                outside.eq(inside & (low < high) & (early | late)),
+                self.output.write.eq(out.write & ~spills),
+                read_index.eq(index),
+                outside.eq((inside & (low < high) & (early | late)) | (out.write & spills)),
             ]
         # Sums of a pass that is the first as well as the last go past the accumulators, but may have to wait for lanes.
         held = 1 if shared else ~(self._first & stores)
         m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
-        with m.If(self.error.code == ErrorCode.NONE):
+        with m.If(~self._failed):
             with m.If(valid[1] & outside):
-                m.d.sync += [self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE), self.error.index.eq(self.output.index)]
+                m.d.sync += [
+                    self._failed.eq(1),
+                    self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE),
+                    self.error.index.eq(read_index),
+                ]
             with m.Elif(beyond):
-                m.d.sync += [self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE), self.error.index.eq(out.index)]
+                m.d.sync += [
+                    self._failed.eq(1),
+                    self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE),
+                    self.error.index.eq(index),
+                ]

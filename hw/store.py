@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
@@ -40,7 +40,7 @@ def _transfer_layout(config: Config) -> data.StructLayout:
         {
             "place": bits_below(config.burst_beats),  # of the first beat in its aligned burst
             "part": bits_below(_parts(config)),  # and in its row
-            "beats": beats_bits(config),
+            "more": beats_bits(config),  # beats behind the first
             "first_lane": lane_bits,
             "last_lane": lane_bits,
         }
@@ -50,9 +50,9 @@ def _transfer_layout(config: Config) -> data.StructLayout:
 class StoreEngine(wiring.Component):
     """Executes `Store` commands in order, several at a time.
 
-    A command starts in the first cycle in which its words and the counts it awaits are there, the one before it has
-    announced its last burst and asked for its last row, and fewer than `TRANSFERS` wait to be sent. From the next cycle
-    on it announces one burst per cycle, as long as the bus takes them and fewer than `outstanding_bursts` are
+    A command starts `CHECK_LATENCY` cycles after its words and the counts it awaits are there, once the one before it
+    has announced its last burst and asked for its last row, and fewer than `TRANSFERS` wait to be sent. From the next
+    cycle on it announces one burst per cycle, as long as the bus takes them and fewer than `outstanding_bursts` are
     unanswered, and asks for rows: see `Sender`. The command completes with the answer to its last burst: if that comes
     in cycle t, `completed` counts it from t + 2 on.
 
@@ -93,54 +93,61 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, wiring.flipped(self.commands), intake.words)
         wiring.connect(m, sender.scratchpad, wiring.flipped(self.scratchpad))
         wiring.connect(m, sender.beats, wiring.flipped(self.write.w))
-        stopped = Signal()
+        stopped, failed = Signal(), Signal()
         index = Signal(INDEX_BITS, reset_less=True)
         m.d.comb += [
-            stopped.eq(self.halt | (self.error.code != ErrorCode.NONE)),
+            stopped.eq(self.halt | failed),
             self.waiting.eq(intake.waiting & ~self.busy),
             self.next_index.eq(intake.command.payload.index),
             intake.load_completed.eq(self.load_completed),
             intake.execute_completed.eq(self.execute_completed),
         ]
-        started = self._start(m, intake, splitter, sender, stopped)
+        started = self._start(m, intake, splitter, sender, stopped, failed)
         with m.If(started):
             m.d.sync += index.eq(intake.command.payload.index)
-        finished = self._announce(m, splitter, sender, index, stopped)
+        finished = self._announce(m, splitter, sender, index, stopped, failed)
         # Every command under way has an unanswered burst, or is being split.
         keep_account(m, self, started=started, finished=finished, most=config.outstanding_bursts + 1)
         return m
 
-    def _start(self, m: Module, intake: Intake, splitter: BurstSplitter, sender: "Sender", stopped: Any) -> Any:
+    def _start(
+        self, m: Module, intake: Intake, splitter: BurstSplitter, sender: "Sender", stopped: Any, failed: Any
+    ) -> Any:
         """Checks a command and passes it on; returns whether it does so in this cycle."""
         config = self._config
         command = intake.command.payload
-        extent = Extent(m, command, base_address=self.base_address, bus_bytes=config.bus_bytes)
-        code = Signal(ErrorCode)
+        extent = Extent(
+            m,
+            command,
+            base_address=self.base_address,
+            bus_bytes=config.bus_bytes,
+            outside=lambda end: Mux(end > config.scratchpad_bytes, ErrorCode.SCRATCHPAD_RANGE, ErrorCode.NONE),
+        )
         able = Signal()
         started = Signal()
-        outside = Mux(extent.end > config.scratchpad_bytes, ErrorCode.SCRATCHPAD_RANGE, ErrorCode.NONE)
         transfer = sender.i.payload.transfer
         m.d.comb += [
-            code.eq(extent.error(command, outside=outside)),
             able.eq(intake.command.valid & splitter.i.ready & sender.i.ready & ~stopped),
-            started.eq(able & (code == ErrorCode.NONE)),
+            started.eq(able & (extent.code == ErrorCode.NONE)),
             intake.command.ready.eq(started),
             splitter.i.valid.eq(started),
             splitter.i.payload.place.eq(extent.place),
-            splitter.i.payload.beats.eq(extent.beats),
+            splitter.i.payload.more.eq(extent.more),
             sender.i.valid.eq(started),
             sender.i.payload.row.eq(command.address >> (config.scratchpad_row_bytes - 1).bit_length()),
             transfer.place.eq(modulo(extent.place, config.burst_beats)),
             transfer.part.eq(modulo(command.address[len(transfer.first_lane) :], _parts(config))),
-            transfer.beats.eq(extent.beats),
+            transfer.more.eq(extent.more),
             transfer.first_lane.eq(extent.first_lane),
             transfer.last_lane.eq(extent.last_lane),
         ]
-        with m.If(able & (code != ErrorCode.NONE)):
-            note_error(m, self, code, command.index)
+        with m.If(able & (extent.code != ErrorCode.NONE)):
+            note_error(m, self, failed, extent.code, command.index)
         return started
 
-    def _announce(self, m: Module, splitter: BurstSplitter, sender: "Sender", index: Any, stopped: Any) -> Any:
+    def _announce(
+        self, m: Module, splitter: BurstSplitter, sender: "Sender", index: Any, stopped: Any, broken: Any
+    ) -> Any:
         """Announces bursts, as many as may be unanswered; returns whether a command completes in this cycle."""
         limit = self._config.outstanding_bursts
         # For each burst under way: does its answer complete a command, and which?
@@ -160,7 +167,7 @@ class StoreEngine(wiring.Component):
             answers.i.payload.last.eq(o.payload.last),
             answers.i.payload.index.eq(index),
             answers.o.ready.eq(answered),
-            sender.announced.eq(Mux(announced, o.payload.beats, 0)),
+            sender.announced.eq(announced),
             b.ready.eq(1),
             finished.eq(answered & ~failed & answers.o.payload.last & (self.error.code != ErrorCode.WRITE_BUS)),
             self.quiet.eq(bursts == 0),
@@ -175,7 +182,7 @@ class StoreEngine(wiring.Component):
         with m.If(announced ^ answered):
             m.d.sync += bursts.eq(Mux(announced, bursts + 1, bursts - 1))
         with m.If(answered & failed):
-            note_error(m, self, ErrorCode.WRITE_BUS, answers.o.payload.index)
+            note_error(m, self, broken, ErrorCode.WRITE_BUS, answers.o.payload.index)
         return finished
 
 
@@ -190,8 +197,8 @@ class Sender(wiring.Component):
     -------
     i : In(stream)
         `row` that holds the first byte, and `transfer`.
-    announced : In
-        Beats of the burst that is announced in this cycle, or 0. They may be sent from the next cycle on.
+    announced : In(1)
+        A burst is announced in this cycle. Its beats may be sent from the next cycle on.
     beats : Out(stream)
         For the bus.
     scratchpad
@@ -204,7 +211,7 @@ class Sender(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(data.StructLayout({"row": row_bits, "transfer": _transfer_layout(config)}))),
-                "announced": In(range(config.burst_beats + 1)),
+                "announced": In(1),
                 "beats": Out(stream.Signature(axi.write_beat(config.bus_bytes))),
                 "scratchpad": Out(scratchpad.store_signature(config)),
             }
@@ -238,42 +245,46 @@ class Sender(wiring.Component):
         config = self._config
         i = self.i.payload
         parts = _parts(config)
-        left = Signal(range(config.scratchpad_bytes // config.bus_bytes + 2 * parts), reset_less=True)  # in beats
+        # Rows behind the next one: of the beats behind the first row's first, all parts of a row are one row.
+        left = Signal(signed(len(i.transfer.more) + 1), reset_less=True)  # less one
+        beats = i.transfer.more + i.transfer.part
+        taken = Signal()
         reading = Signal()
         m.d.comb += [
             self.i.ready.eq(~reading & queue.i.ready),
             queue.i.valid.eq(self.i.valid & ~reading),
             queue.i.payload.eq(i.transfer),
             self.scratchpad.enable.eq(reading & (reserved != ROWS)),
+            taken.eq(self.i.valid & self.i.ready),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            # Counted from the first row's first beat.
-            m.d.sync += [reading.eq(1), self.scratchpad.address.eq(i.row), left.eq(i.transfer.beats + i.transfer.part)]
-        with m.If(self.scratchpad.enable):
+        with m.If(taken | self.scratchpad.enable):
             m.d.sync += [
-                reading.eq(left > parts),
-                self.scratchpad.address.eq(self.scratchpad.address + 1),
-                left.eq(left - parts),
+                reading.eq(~reading | (left >= 0)),
+                self.scratchpad.address.eq(Mux(reading, self.scratchpad.address + 1, i.row)),
+                left.eq(Mux(reading, left, beats >> (parts - 1).bit_length()) - 1),
             ]
         return self.scratchpad.enable
 
     def _send(self, m: Module, queue: Queue, row: Any, arrived: Any) -> Any:
         """Sends rows as beats; returns whether a row is done with in this cycle."""
         config = self._config
-        transfer = Signal(_transfer_layout(config), reset_less=True)  # of the beats to come
+        transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` and `part` are those of the beat to come
+        left = Signal(signed(len(transfer.more) + 1), reset_less=True)  # beats behind it, less one
         sending = Signal()
         first = Signal(reset_less=True)
         last = Signal()
+        whole = Signal()  # with this beat, its burst
         moving = Signal()
         released = Signal()
         parts = _parts(config)
-        promised = Signal(range(config.outstanding_bursts * config.burst_beats + 1))
+        promised = Signal(range(config.outstanding_bursts + 1))  # bursts
         head = Signal(range(ROWS))
         beat = self.beats.payload
         free = ~self.beats.valid | self.beats.ready
         m.d.comb += [
             row.addr.eq(head),
-            last.eq(transfer.beats == 1),
+            last.eq(left < 0),
+            whole.eq(last | (transfer.place == config.burst_beats - 1)),
             moving.eq(sending & (arrived != 0) & (promised != 0) & free),
             released.eq(moving & (last | (transfer.part == parts - 1))),
             queue.o.ready.eq(~sending | (moving & last)),
@@ -284,18 +295,19 @@ class Sender(wiring.Component):
             m.d.sync += [
                 beat.data.eq(row.data.word_select(transfer.part, 8 * config.bus_bytes)),
                 beat.strobe.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
-                beat.last.eq(last | (transfer.place == config.burst_beats - 1)),
+                beat.last.eq(whole),
                 transfer.place.eq(modulo(transfer.place + 1, config.burst_beats)),
                 transfer.part.eq(modulo(transfer.part + 1, parts)),
-                transfer.beats.eq(transfer.beats - 1),
                 first.eq(0),
             ]
+        with m.If(moving | queue.o.ready):
+            m.d.sync += left.eq(Mux(~sending | last, queue.o.payload.more, left) - 1)
         with m.If(queue.o.ready):
             m.d.sync += sending.eq(queue.o.valid)
             with m.If(queue.o.valid):
                 m.d.sync += [transfer.eq(queue.o.payload), first.eq(1)]
-        with m.If(moving | (self.announced != 0)):
-            m.d.sync += promised.eq(promised + self.announced - moving)
+        with m.If(self.announced ^ (moving & whole)):
+            m.d.sync += promised.eq(Mux(self.announced, promised + 1, promised - 1))
         with m.If(released):
             m.d.sync += head.eq(head + 1)
         return released

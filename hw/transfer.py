@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,18 +12,21 @@ from .registers import ErrorCode
 
 
 class Extent:
-    """Where a load or store command's bytes lie on the bus, as combinational signals.
+    """Where a load or store command's bytes lie on the bus, and whether they may: one cycle after the command is there.
 
     Parameters
     ----------
     m
-        The module that computes them.
+        The module that computes it.
     command
         View of a `Load` or `Store`.
     base_address
         Added to the command's DRAM address; its bits within a beat are ignored.
     bus_bytes
         Width of the bus.
+    outside
+        Given the on-chip address of the byte behind the last, the error code of a command that reaches beyond its
+        memory; NONE for others.
 
     Attributes
     ----------
@@ -31,38 +34,33 @@ class Extent:
         The first beat's DRAM address, in beats.
     first_lane, last_lane
         The first byte's place in the first beat, and the last byte's in the last.
-    beats
-        How many there are.
-    end
-        On-chip address of the byte behind the last.
-    aligned
-        No byte changes its lane between DRAM and the on-chip memory.
+    more
+        Beats that follow the first.
+    code
+        The error: a command of no bytes, bytes that change their lane between DRAM and the on-chip memory, or
+        `outside`.
     """
 
-    def __init__(self, m: Module, command: Any, *, base_address: Any, bus_bytes: int) -> None:
+    def __init__(self, m: Module, command: Any, *, base_address: Any, bus_bytes: int, outside: Any) -> None:
         bus_bits = (bus_bytes - 1).bit_length()
-        span = Signal(len(command.length) + 1)  # bytes from the first beat's first to the command's last
-        self.place = Signal(axi.ADDRESS_BITS - bus_bits)
+        self.place = Signal(axi.ADDRESS_BITS - bus_bits, reset_less=True)
         self.first_lane = command.dram_address[:bus_bits]
-        self.last_lane = Signal(bus_bits)
-        self.beats = Signal(len(span) - bus_bits + 1)
-        self.end = Signal(len(command.address) + 1)
-        self.aligned = self.first_lane == command.address[:bus_bits]
-        m.d.comb += [
-            span.eq(self.first_lane + command.length),
+        self.last_lane = Signal(bus_bits, reset_less=True)
+        self.more = Signal(len(command.length) - bus_bits + 1, reset_less=True)
+        self.code = Signal(ErrorCode, reset_less=True)
+        end = Signal(len(command.address) + 1)
+        m.d.comb += end.eq(command.address + command.length)
+        m.d.sync += [
             self.place.eq(base_address[bus_bits:] + command.dram_address[bus_bits:]),
-            self.last_lane.eq(span - 1),
-            self.beats.eq((span + (bus_bytes - 1)) >> bus_bits),
-            self.end.eq(command.address + command.length),
+            Cat(self.last_lane, self.more).eq(command.length + (self.first_lane - 1)),
+            self.code.eq(
+                Mux(
+                    command.length == 0,
+                    ErrorCode.ILLEGAL_COMMAND,
+                    Mux(self.first_lane == command.address[:bus_bits], outside(end), ErrorCode.ALIGNMENT),
+                )
+            ),
         ]
-
-    def error(self, command: Any, *, outside: Any) -> Any:
-        """The error code of a command that reaches beyond its memory if `outside` is not NONE."""
-        return Mux(
-            command.length == 0,
-            ErrorCode.ILLEGAL_COMMAND,
-            Mux(self.aligned, outside, ErrorCode.ALIGNMENT),
-        )
 
 
 def bits_below(count: int) -> int:
@@ -100,9 +98,9 @@ class BurstSplitter(wiring.Component):
     Members
     -------
     i : In(stream)
-        `place` of the first beat, in beats, and number of `beats`, at least 1.
+        `place` of the first beat, in beats, and how many `more` there are.
     o : Out(stream)
-        `burst` for an address channel, its `beats`, and whether it is the `last` of its transfer.
+        `burst` for an address channel, and whether it is the `last` of its transfer.
     """
 
     def __init__(self, config: Config) -> None:
@@ -112,32 +110,41 @@ class BurstSplitter(wiring.Component):
             {
                 "i": In(
                     stream.Signature(
-                        data.StructLayout({"place": axi.ADDRESS_BITS - self._bus_bits, "beats": beats_bits(config)})
+                        data.StructLayout({"place": axi.ADDRESS_BITS - self._bus_bits, "more": beats_bits(config)})
                     )
                 ),
-                "o": Out(
-                    stream.Signature(
-                        data.StructLayout({"burst": axi.BURST, "beats": range(config.burst_beats + 1), "last": 1})
-                    )
-                ),
+                "o": Out(stream.Signature(data.StructLayout({"burst": axi.BURST, "last": 1}))),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        place = Signal.like(self.i.payload.place, reset_less=True)
-        left = Signal.like(self.i.payload.beats, reset_less=True)
-        room = self._burst_beats - modulo(place, self._burst_beats)
+        bits = (self._burst_beats - 1).bit_length()
+        # The memory is divided into aligned pieces of a whole burst. All bursts but the first begin with their piece,
+        # all but the last end with it: `first` and `end` are beats within a piece.
+        place = self.i.payload.place
+        piece = Signal(len(place) - bits, reset_less=True)
+        first, end = (Signal(max(1, bits), name=name, reset_less=True) for name in ("first", "end"))
+        reach = Signal(len(self.i.payload.more) + 1)
+        left = Signal(signed(len(reach) - bits + 1), reset_less=True)  # pieces behind the next one
+        begin, step = Signal(), Signal()
         o = self.o.payload
         m.d.comb += [
+            begin.eq(self.i.valid & self.i.ready),
+            step.eq(self.o.valid & self.o.ready),
             self.i.ready.eq(~self.o.valid),
-            o.last.eq(left <= room),
-            o.beats.eq(Mux(o.last, left, room)),
-            o.burst.address.eq(Cat(Const(0, self._bus_bits), place)),
-            o.burst.length.eq(o.beats - 1),
+            reach.eq(place[:bits] + self.i.payload.more),
+            o.last.eq(left < 0),
+            o.burst.address.eq(Cat(Const(0, self._bus_bits), first[:bits], piece)),
+            o.burst.length.eq(Mux(o.last, end, self._burst_beats - 1) - first),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [self.o.valid.eq(1), place.eq(self.i.payload.place), left.eq(self.i.payload.beats)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(~o.last), place.eq(place + room), left.eq(left - room)]
+        with m.If(begin | step):
+            m.d.sync += [
+                self.o.valid.eq(~self.o.valid | ~o.last),
+                piece.eq(Mux(self.o.valid, piece + 1, place[bits:])),
+                first.eq(Mux(self.o.valid, 0, place[:bits])),
+                left.eq(Mux(self.o.valid, left, reach[bits:]) - 1),
+            ]
+        with m.If(begin):
+            m.d.sync += end.eq(reach[:bits])
         return m

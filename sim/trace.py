@@ -14,6 +14,7 @@ from typing import Any
 
 from ..compiler.program import MachineStep, Program
 from ..hw.commands import Command, Execute, Load, Memory, Opcode, Store
+from ..hw.engine import CHECK_LATENCY
 from .attribution import completion_cycles, start_cycles
 from .machine import Activity
 
@@ -141,7 +142,8 @@ def _ends(step: MachineStep, spans: Sequence[Span]) -> Mapping[Opcode, list[int]
 
 def _cause(command: Command, start: int, ends: Mapping[Opcode, list[int]]) -> Opcode | None:
     """The engine whose completion let a command start, if it started at once."""
-    return next((engine for engine, count in command.awaits.items() if ends[engine][count - 1] == start), None)
+    met = start - CHECK_LATENCY
+    return next((engine for engine, count in command.awaits.items() if ends[engine][count - 1] == met), None)
 
 
 def _amount(command: Command) -> dict[str, Any]:

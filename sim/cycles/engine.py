@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ...hw import queue
 from ...hw.commands import Command, Opcode
+from ...hw.engine import CHECK_LATENCY
 from .agenda import Agenda, Phase
 
 C = TypeVar("C", bound=Command)
@@ -30,11 +31,11 @@ class Engine(ABC, Generic[C]):
         self.agenda = agenda
         self.commands = commands
         self.passed: list[list[int]] = []
-        """For each command, when its words pass the dispatcher."""
-        self.popped: list[int] = []
-        """When its last word leaves the queue's memory."""
+        """For each command, when its words enter the queue."""
+        self.left: list[int] = []
+        """When its last word leaves it."""
         self.arrived: list[int] = []
-        """When it is all there."""
+        """When it is all there and has been checked: the first cycle in which it might start."""
         self.started: list[int] = []
         """When it started."""
         self.completed: list[int] = []
@@ -66,7 +67,7 @@ class Engine(ABC, Generic[C]):
         return number if number < len(self.arrived) and self.arrived[number] <= self.agenda.cycle else None
 
     def offer(self, passed: list[int]) -> None:
-        """The words of the next command pass the dispatcher in these cycles."""
+        """The words of the next command enter the queue in these cycles."""
         self.passed.append(passed)
         self.take_words()
 
@@ -82,28 +83,34 @@ class Engine(ABC, Generic[C]):
     def busy_cycles(self) -> int:
         """Cycles in which the engine was busy, once all commands have completed."""
 
-    def met(self, number: int) -> bool:
-        """Whether the commands that this one awaits have completed."""
-        return all(len(engine.completed) >= count for engine, count in self._awaited[number])
+    def awaited(self, number: int) -> tuple[int, Opcode | None] | None:
+        """When the latest of the commands that this one awaits completed, and whose it is; None if not all have."""
+        latest: tuple[int, Opcode | None] = 0, None
+        for engine, count in self._awaited[number]:
+            if len(engine.completed) < count:
+                return None
+            if engine.completed[count - 1] > latest[0]:
+                latest = engine.completed[count - 1], engine.opcode
+        return latest
 
-    def leave(self, popped: int) -> None:
-        """The next command's last word leaves the queue's memory then."""
-        self.popped.append(popped)
+    def leave(self, left: int) -> None:
+        """The next command's last word leaves the queue then."""
+        self.left.append(left)
         self._make_room()
 
     def arrive(self, arrived: int) -> None:
-        """The next command will be there."""
+        """The next command will be there, and checked."""
         self.arrived.append(arrived)
         self.agenda.add(arrived, Phase.COMMAND, self.consider)
 
-    def start(self, cycle: int, idle_from: int | None) -> None:
-        """The next command starts. Had it not waited, the engine would have had nothing to do since `idle_from`."""
+    def start(self, cycle: int, met: int, cause: Opcode | None, idle_from: int | None) -> None:
+        """The next command starts.
+
+        It is known since `met` that what it awaits has completed, at last `cause`. Had it not waited, the engine would
+        have had nothing to do since `idle_from`.
+        """
         number = len(self.started)
         self.started.append(cycle)
-        met, cause = 0, None
-        for engine, count in self._awaited[number]:
-            if engine.completed[count - 1] > met:
-                met, cause = engine.completed[count - 1], engine.opcode
         waited = 0 if idle_from is None else max(0, met - max(self.arrived[number], idle_from))
         self.waits.append((waited, cause if waited else None))
         self.take_words()
@@ -112,7 +119,7 @@ class Engine(ABC, Generic[C]):
         """One more command counts as completed, and others may start."""
         self.completed.append(cycle)
         for engine in self._engines:
-            self.agenda.add(cycle, Phase.COMMAND, engine.consider)
+            self.agenda.add(cycle + CHECK_LATENCY, Phase.COMMAND, engine.consider)
 
     @property
     def wait_cycles(self) -> int:
@@ -126,13 +133,19 @@ class TransferEngine(Engine[C]):
     def take_words(self) -> None:
         while (number := self.taking) is not None:
             room = self.started[number - 1] + 1 if number else 0
-            taken = self.arrived[number - 1] - 1 if number else 0
-            popped = 0
+            taken = self.arrived[number - 1] - 1 - CHECK_LATENCY if number else 0
             for cycle in self.passed[number]:
                 popped = max(cycle + queue.WRITE_LATENCY, taken)
                 taken = max(popped + queue.READ_LATENCY, room)
-            self.arrive(taken + 1)
-            self.leave(popped)
+            self.arrive(taken + 1 + CHECK_LATENCY)
+            self.leave(taken)
+
+    def met(self, number: int) -> tuple[int, Opcode | None] | None:
+        """Since when it is known that what a command awaits has completed, and what last; None before that."""
+        awaited = self.awaited(number)
+        if awaited is None or awaited[0] + CHECK_LATENCY > self.agenda.cycle:
+            return None
+        return awaited[0] + CHECK_LATENCY, awaited[1]
 
     def idle_from(self) -> int | None:
         """When all commands that have started had completed; None if not all have."""

@@ -11,6 +11,7 @@ import numpy as np
 from ...hw import queue
 from ...hw.commands import Execute, Finish, Mode, Opcode
 from ...hw.config import Config
+from ...hw.engine import CHECK_LATENCY
 from ...hw.execute import Pipeline
 from ...hw.sequencer import pass_slots, return_tail
 from .agenda import Agenda, Phase
@@ -189,6 +190,7 @@ class ExecuteEngine(Engine[Execute]):
         self._free = 0  # the moment when the lanes are through with all that streams
         self._vectors_end = 0  # when the last vector has been read
         self._planned = -1
+        self._met = 0  # since when it is known that what the next command awaits has completed; 0 before that
         self._completions: list[int] = []  # moments
 
     def take_words(self) -> None:
@@ -203,8 +205,6 @@ class ExecuteEngine(Engine[Execute]):
         room = self.started[number - 1] + 1 if number else 0
         while self._word < len(passed):
             popped = max(passed[self._word] + queue.WRITE_LATENCY, self._taken)
-            if self._word == len(passed) - 1 and len(self.popped) == number:
-                self.leave(popped)
             taken = max(popped + queue.READ_LATENCY, room)
             while taken <= cycle and not self._scratchpad.moves(taken):
                 taken += 1
@@ -215,13 +215,32 @@ class ExecuteEngine(Engine[Execute]):
                 self._began.append(taken)
             self._taken = taken
             self._word += 1
-        self._word = 0
-        self._taking = False
-        self.arrive(self._taken + 1)
+        self.agenda.add(self._taken + 1 + CHECK_LATENCY, Phase.COMMAND, self._check)
+        self.leave(self._taken)
+
+    def _check(self, cycle: int) -> None:
+        """All words have been there since the cycle before; a look at them takes one in which the engine moves."""
+        if self._scratchpad.moves(cycle - CHECK_LATENCY):
+            self._word = 0
+            self._taking = False
+            self._met = 0
+            self.arrive(cycle)
+        else:
+            self.agenda.add(cycle + 1, Phase.COMMAND, self._check)
 
     def consider(self, cycle: int) -> None:
         number = self.starting
-        if number is None or self._planned > cycle or not self.met(number):
+        if number is None or self._planned > cycle or (awaited := self.awaited(number)) is None:
+            return
+        met, cause = awaited
+        # Counts, too, are looked at in a cycle in which the engine moves.
+        if met < self.arrived[number]:
+            self._met = self.arrived[number]
+        elif not self._met and met < cycle and self._scratchpad.moves(cycle - CHECK_LATENCY):
+            self._met = cycle
+        if not self._met:
+            self._planned = cycle + 1
+            self.agenda.add(self._planned, Phase.COMMAND, self.consider)
             return
         moment = self._scratchpad.moment(cycle)
         early = self._end - self._rows - moment
@@ -237,7 +256,7 @@ class ExecuteEngine(Engine[Execute]):
             return
         streamed = self._scratchpad.cycle(self._end) if self._end <= moment else None
         self._stream(self.passes[number], moment)
-        self.start(cycle, streamed)
+        self.start(cycle, self._met, cause, streamed)
 
     def _free_for_next(self) -> int:
         """The moment from which on a command may start whose first pass finishes."""

@@ -8,14 +8,11 @@ from typing import Any
 from ...hw import queue
 from ...hw.commands import WORD_BITS, Command, Opcode
 from ...hw.config import Config
-from ...hw.fetch import BURST_BYTES, MAX_BURSTS, QUEUE_COMMANDS
+from ...hw.fetch import ASK_LATENCY, BUFFER_LATENCY, BURST_BYTES, MAX_BURSTS, PASS_LATENCY, QUEUE_COMMANDS, ROOM_LATENCY
 from .agenda import Agenda, Phase
 from .bus import ReadBus
 from .engine import Engine
 from .transfer import bursts
-
-_START = 1
-"""The first cycle in which the fetch can ask."""
 
 
 class Fetch:
@@ -39,7 +36,7 @@ class Fetch:
         self._bursts = bursts(address // config.bus_bytes, self.beats, longest)
         self._room = (MAX_BURSTS - 1) * longest
         self._parts = config.bus_bits // WORD_BITS  # words in a beat; 0 if a word is two beats
-        self._asked = _START - 1
+        self._asked = 0  # when it did last; the run's first cycle is as good
         self._arrivals: list[int] = []
         self._taken: list[int] = []  # when each beat left the buffer
         self._planned = False
@@ -52,9 +49,9 @@ class Fetch:
         away = len(self._arrivals) - self._room
         if away > len(self._taken):
             return
-        room = self._taken[away - 1] + 1 if away > 0 else 0
+        room = self._taken[away - 1] + BUFFER_LATENCY if away > 0 else 0
         self._planned = True
-        self._agenda.add(max(self._asked + 1, room), Phase.FETCH, self._ask)
+        self._agenda.add(max(self._asked + ASK_LATENCY, room), Phase.FETCH, self._ask)
 
     def _ask(self, cycle: int) -> None:
         beats = self._bursts.popleft()
@@ -122,7 +119,7 @@ class Dispatch:
         self._commands = [(engines[command.opcode], command.words()) for command in commands]
         self._number = 0
         self._word = 0
-        self._passed = 0  # when the latest word passed
+        self._passed = 1  # when the latest word passed; of no words, that has been seen a cycle after the start
         self._offered: int | None = None
         self._words: list[int] = []
         self._proceeding = False
@@ -150,14 +147,14 @@ class Dispatch:
             passed = self._offered
             if not self._words:
                 left = len(engine.passed) - QUEUE_COMMANDS  # the last command that must leave the queue before
-                if left >= len(engine.popped):
+                if left >= len(engine.left):
                     return False
                 if left >= 0:
-                    passed = max(passed, engine.popped[left] + 1)
+                    passed = max(passed, engine.left[left] + ROOM_LATENCY)
             self._words.append(passed)
             self._passed = passed
             self._offered = None
             self._word += 1
         passes, self._words = self._words, []
-        engine.offer(passes)
+        engine.offer([passed + PASS_LATENCY for passed in passes])
         return True

@@ -44,12 +44,12 @@ class LoadEngine(TransferEngine[Load]):
 
     def consider(self, cycle: int) -> None:
         number = self.starting
-        if number is None or self._bursts or cycle <= self._asked or not self.met(number):
+        if number is None or self._bursts or cycle <= self._asked or (met := self.met(number)) is None:
             return
         extent = self._extents[number]
         self._bursts = bursts(extent.place, extent.beats, self._config.burst_beats)
         self._received = 0
-        self.start(cycle, self.idle_from())
+        self.start(cycle, *met, self.idle_from())
         self._plan(cycle + 1)
 
     def _plan(self, cycle: int) -> None:

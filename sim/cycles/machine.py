@@ -47,7 +47,7 @@ class Timing:
     engine
         Whose command it is.
     arrived
-        The engine has all its words.
+        The engine has all its words, and has checked them.
     start
         It starts.
     end

@@ -58,7 +58,7 @@ class StoreEngine(TransferEngine[Store]):
 
     def consider(self, cycle: int) -> None:
         number = self.starting
-        if number is None or not self.met(number):
+        if number is None or (met := self.met(number)) is None:
             return
         if cycle < self._free:
             self.agenda.add(self._free, Phase.COMMAND, self.consider)
@@ -66,7 +66,7 @@ class StoreEngine(TransferEngine[Store]):
         self._send(cycle, self._extents[number])
         waiting = number + 1 - store.TRANSFERS
         self._free = max(self._announced, self._asked, self._queued[waiting] if waiting >= 0 else 0) + 1
-        self.start(cycle, self.idle_from())
+        self.start(cycle, *met, self.idle_from())
         end = self._answers[-1] + store.COMPLETION_LATENCY
         self.agenda.add(end, Phase.COMPLETION, self.complete)
 

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import connect
 
 from eightfold.hw.commands import PARAMETER_ROWS, Combine, Execute, Finish, Mode
 from eightfold.hw.config import Config
+from eightfold.hw.engine import CHECK_LATENCY
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
 from eightfold.hw.scratchpad import STORE_LATENCY, Scratchpad
@@ -314,9 +315,10 @@ def test_random_tiles(config, steal, kinds):
     assert len(completions) == len(commands)
     assert not result["busy"]
     if not steal and config.turns == 1:
-        # A cycle for each word, R for the first tile's rows, and passes without a gap to the last vector's slot.
+        # A cycle for each word, one to look at them, R for the first tile's rows, and passes without a gap to the last
+        # vector's slot.
         slots, after_last = stated_cycles(config, commands[0])
-        last_slot = len(commands[0].encode()) + config.rows + slots - 1 - after_last
+        last_slot = len(commands[0].encode()) + CHECK_LATENCY + config.rows + slots - 1 - after_last
         assert completions[0] == last_slot + Pipeline(config).completed
 
 

@@ -107,22 +107,21 @@ def splitter_divides(dut: BurstSplitter, config: Config) -> Proof:
     p = Proof()
     p.m.submodules.dut = dut
     p.free(dut.i.valid, dut.i.payload, dut.o.ready)
-    p.assume(~dut.i.valid | (dut.i.payload.beats != 0))
-    left, place, under_way = Signal.like(dut.i.payload.beats), Signal.like(dut.i.payload.place), Signal()
+    left, place, under_way = Signal(len(dut.i.payload.more) + 1), Signal.like(dut.i.payload.place), Signal()
     burst = dut.o.payload
+    beats = burst.burst.length + 1
     with p.m.If(dut.i.valid & dut.i.ready):
-        p.m.d.sync += [left.eq(dut.i.payload.beats), place.eq(dut.i.payload.place), under_way.eq(1)]
+        p.m.d.sync += [left.eq(dut.i.payload.more + 1), place.eq(dut.i.payload.place), under_way.eq(1)]
     with p.m.If(dut.o.valid & dut.o.ready):
-        p.m.d.sync += [left.eq(left - burst.beats), place.eq(place + burst.beats), under_way.eq(left != burst.beats)]
+        p.m.d.sync += [left.eq(left - beats), place.eq(place + beats), under_way.eq(left != beats)]
     bus_bits = (config.bus_bytes - 1).bit_length()
     p.check(dut.o.valid == under_way)
     p.check(p.offered(dut.o))
     fine = (
         within_a_page(burst.burst, bus_bytes=config.bus_bytes)
-        & (burst.burst.length + 1 == burst.beats)
         & (burst.burst.address == Cat(Const(0, bus_bits), place))
-        & (burst.beats <= left)
-        & (burst.last == (burst.beats == left))
+        & (beats <= left)
+        & (burst.last == (beats == left))
     )
     p.check(~dut.o.valid | fine)
     return p

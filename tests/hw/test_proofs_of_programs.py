@@ -109,7 +109,7 @@ def short_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("bus_bytes", "burst_beats"), [(4, 1), (8, 2), (16, 1)])
 def test_the_program_is_fetched_whole_and_in_order(bus_bytes: int, burst_beats: int, tmp_path: Path) -> None:
     config = Config(bus_bytes=bus_bytes, burst_beats=burst_beats)
-    assert fetch_brings_the_program(Fetch(config), config).holds(tmp_path, steps=9)
+    assert fetch_brings_the_program(Fetch(config), config).holds(tmp_path, steps=10)
 
 
 @pytest.mark.usefixtures("short_buffer")
@@ -129,7 +129,7 @@ def test_a_fetch_that_turns_beats_round_is_refuted(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Fetch, "_split", turned)
     config = Config(bus_bytes=16, burst_beats=1)
-    assert not fetch_brings_the_program(Fetch(config), config).holds(tmp_path, steps=8)
+    assert not fetch_brings_the_program(Fetch(config), config).holds(tmp_path, steps=9)
 
 
 # To the engines.
@@ -147,6 +147,7 @@ def dispatch_hands_out(dut: Dispatch) -> Proof:
         dut.i.payload.error.eq(bits[6]),
     ]
     started = begun(p, dut.start)
+    p.assume(~(p.past(dut.start) & dut.i.valid))
     words = p.constant(6, "words")
     p.m.d.comb += dut.words.eq(words)
     left, rest, index = Signal(32), Signal(5), Signal(INDEX_BITS)
@@ -169,7 +170,7 @@ def dispatch_hands_out(dut: Dispatch) -> Proof:
     stopped = dut.error.code != ErrorCode.NONE
     p.check(~taken | (~dut.halt & ~stopped & ~dut.i.payload.error & (left != 0)))
     p.check(~(taken & header) | (meant & fits).any())
-    p.check(dut.finished == (left == 0))
+    p.check(dut.finished == ((left == 0) & ~p.past(dut.start)))
     # What cannot be passed stops the machine, at the command that it would have been.
     looks = started & dut.i.valid & (left != 0) & ~stopped
     illegal = looks & header & ~dut.i.payload.error & ~(meant & fits).any()
@@ -189,7 +190,7 @@ def dispatch_hands_out(dut: Dispatch) -> Proof:
         gone = port.valid & port.ready
         p.m.d.sync += [came.eq(came + mine), went.eq(went + gone), commands.eq(commands + (mine & header))]
         p.check(~port.valid | ((went < came) & ((went != watched) | (port.payload == held))))
-        p.check(port.valid | (went == p.past(came)))
+        p.check(port.valid | (went == p.past(came, 2)))
         p.check(getattr(dut, f"{name}_dispatched") == commands)
     return p
 
@@ -201,7 +202,7 @@ def short_queues(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_queues")
 def test_commands_reach_their_engines_whole_with_their_places(tmp_path: Path) -> None:
-    assert dispatch_hands_out(Dispatch()).holds(tmp_path, steps=8)
+    assert dispatch_hands_out(Dispatch()).holds(tmp_path, steps=9)
 
 
 @pytest.mark.usefixtures("short_queues")
@@ -215,7 +216,7 @@ def test_a_dispatcher_that_takes_loads_for_stores_is_refuted(tmp_path: Path, mon
 
 
 def command_waits(p: Proof, dut: Any, words: Any, kind: type[Command], *, forgets: str = "") -> tuple[Signal, Value]:
-    """Whether all words of a command are there, from the next cycle on, and whether the counts that it awaits are.
+    """How many words of a command are there, and whether the counts that it awaits were in the cycle before.
 
     `forgets` names an engine whose count the design sees as if everything had completed.
     """
@@ -234,12 +235,12 @@ def command_waits(p: Proof, dut: Any, words: Any, kind: type[Command], *, forget
         seen = p.any(field.bits, f"{engine}_completed_so_far")
         p.m.d.comb += port.eq(-1 if engine == forgets else seen)
         at = WORD_BITS * field.word + field.offset
-        reached.append(seen >= latest[at : at + field.bits])
+        reached.append(p.past(seen) >= latest[at : at + field.bits])
     return count, Cat(reached).all()
 
 
 def intake_waits(dut: Intake, kind: type[Command], *, forgets: str = "") -> Proof:
-    """A command has its own words, in order, and waits for its counts."""
+    """A command has its own words, in order, and waits for its counts; both are looked at for a cycle."""
     p = Proof()
     p.m.submodules.dut = dut
     words, command = dut.words, dut.command
@@ -251,9 +252,10 @@ def intake_waits(dut: Intake, kind: type[Command], *, forgets: str = "") -> Proo
     received = Signal(WORD_BITS * kind.words())
     with p.m.If(words.valid & words.ready):
         p.m.d.sync += received.eq(Cat(received[WORD_BITS:], words.payload))
+    checked = there & p.past(there)
     p.check(words.ready == ~there)
-    p.check(command.valid == (there & reached))
-    p.check(dut.waiting == (there & ~reached))
+    p.check(command.valid == (checked & reached))
+    p.check(dut.waiting == (checked & ~reached))
     p.check(~there | (Value.cast(command.payload) == received))
     return p
 
@@ -261,12 +263,12 @@ def intake_waits(dut: Intake, kind: type[Command], *, forgets: str = "") -> Proo
 @pytest.mark.parametrize("kind", [Load, Store])
 def test_no_transfer_starts_before_its_counts(kind: type[Command], tmp_path: Path) -> None:
     # One command; nothing of it stays for the next but registers that the next overwrites.
-    assert intake_waits(Intake(kind), kind).holds(tmp_path, steps=kind.words() + 3)
+    assert intake_waits(Intake(kind), kind).holds(tmp_path, steps=kind.words() + 4)
 
 
 @pytest.mark.parametrize(("kind", "forgets"), [(Load, "store"), (Load, "execute"), (Store, "load")])
 def test_an_intake_that_forgets_a_count_is_refuted(kind: type[Command], forgets: str, tmp_path: Path) -> None:
-    assert not intake_waits(Intake(kind), kind, forgets=forgets).holds(tmp_path, steps=kind.words() + 1)
+    assert not intake_waits(Intake(kind), kind, forgets=forgets).holds(tmp_path, steps=kind.words() + 2)
 
 
 def execution_waits(dut: Sequencer, *, forgets: str = "") -> Proof:
@@ -274,7 +276,7 @@ def execution_waits(dut: Sequencer, *, forgets: str = "") -> Proof:
     p = Proof()
     p.m.submodules.dut = dut
     words = dut.commands
-    p.free(words.valid, words.payload, dut.halt, dut.outside, dut.outside_index)
+    p.free(words.valid, words.payload, dut.halt)
     count, reached = command_waits(p, dut, words, Execute, forgets=forgets)
     # All words were there in the cycle before, and a place for another is in this one: the command has started.
     full = count == Execute.words()
@@ -293,12 +295,12 @@ def execution_waits(dut: Sequencer, *, forgets: str = "") -> Proof:
 
 
 def test_no_execution_starts_before_its_counts(tmp_path: Path) -> None:
-    assert execution_waits(Sequencer(TINY)).holds(tmp_path, steps=Execute.words() + 3)
+    assert execution_waits(Sequencer(TINY)).holds(tmp_path, steps=Execute.words() + 4)
 
 
 @pytest.mark.parametrize("forgets", ["load", "execute"])
 def test_a_sequencer_that_forgets_a_count_is_refuted(forgets: str, tmp_path: Path) -> None:
-    assert not execution_waits(Sequencer(TINY), forgets=forgets).holds(tmp_path, steps=Execute.words() + 2)
+    assert not execution_waits(Sequencer(TINY), forgets=forgets).holds(tmp_path, steps=Execute.words() + 3)
 
 
 # And out of them: what counts as completed is.

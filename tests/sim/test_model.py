@@ -17,6 +17,7 @@ from eightfold.compiler.program import MachineStep, Region
 from eightfold.golden.reader import read
 from eightfold.hw.commands import Command, Execute, Load, Store, encode
 from eightfold.hw.config import Config
+from eightfold.hw.engine import CHECK_LATENCY
 from eightfold.hw.registers import COUNTERS, ErrorCode
 from eightfold.sim.attribution import attribute, completion_cycles, start_cycles
 from eightfold.sim.errors import MachineError, SettingError
@@ -192,9 +193,9 @@ def test_a_command_is_said_to_wait_for_what_it_waits_for() -> None:
     load, execute, store = model_step(step(commands), Config.named("4x4"), 10).timeline.commands
     assert (load.waited, load.cause) == (0, None)
     assert execute.cause == load.engine
-    assert execute.start == load.end == execute.arrived + execute.waited
+    assert execute.start == load.end + CHECK_LATENCY == execute.arrived + execute.waited
     assert store.cause == execute.engine
-    assert store.start == execute.end == store.arrived + store.waited
+    assert store.start == execute.end + CHECK_LATENCY == store.arrived + store.waited
 
 
 DEADLOCKS: dict[str, list[Command]] = {
