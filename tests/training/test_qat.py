@@ -415,6 +415,29 @@ def test_a_pool_after_a_relu_may_have_any_padding() -> None:
     assert sum(layer.mismatches for layer in compare(simulation, images(model).numpy())) == 0
 
 
+@pytest.mark.parametrize(
+    ("pool", "pixels", "kinds"),
+    [
+        (nn.MaxPool2d(3, 2, ceil_mode=True), 8, ["MAX_POOL_2D"]),  # SAME
+        (nn.MaxPool2d(3, 2, ceil_mode=True), 9, ["MAX_POOL_2D"]),  # VALID
+        (nn.MaxPool2d(3, 2, padding=1, ceil_mode=True), 8, ["PAD", "MAX_POOL_2D"]),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), 8, ["AVERAGE_POOL_2D"]),
+        (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), 8, ["PAD", "AVERAGE_POOL_2D"]),
+    ],
+)
+def test_a_pool_may_begin_a_last_window_that_reaches_beyond_the_image(pool: Any, pixels: int, kinds: list[str]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), pool, nn.Conv2d(4, 2, 1))
+    model.input_shape = (3, pixels, pixels)
+    graph = float_graph(shaken(model).eval())
+    assert [o.kind for o in graph.operators] == ["CONV_2D", *kinds, "CONV_2D"]
+    x = images(model, 1)
+    with torch.no_grad():
+        expected = channels_last(model(x))
+    np.testing.assert_allclose(run(graph, [channels_last(x)]).outputs[0], expected, rtol=1e-4, atol=1e-5)
+    simulation = eval_graph(trained(model))
+    assert sum(layer.mismatches for layer in compare(simulation, images(model).numpy())) == 0
+
+
 class Weird(nn.Module):
     """A module with one thing that cannot be quantized in an inner module."""
 
@@ -485,7 +508,8 @@ class Deciding(nn.Module):
         (nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(72, 3)), r"blocks\.1\.1: reads a flattened image"),
         (nn.Linear(6, 3), r"blocks\.1: a linear layer on the shape \[2, 6, 6\]"),
         (nn.Hardtanh(-2, 2), r"blocks\.1: bounds of -2(\.0)? and 2"),
-        (nn.Conv2d(3, 2, 1), r"Weird: fails on an input of the shape \[1, 2, 6, 6\]"),
+        (nn.Conv2d(3, 2, 1), r"Weird: fails on an input of the shape \[1, 2, 6, 6\]: Given groups=1"),
+        (nn.BatchNorm1d(2), r"Weird: fails on an input of the shape \[1, 2, 6, 6\]: expected 2D or 3D input"),
         (Twice(), r"blocks\.1\.once: its weights are used twice"),
         (Deciding(), "Weird: cannot be traced"),
         (Function(lambda x: torch.clamp(x, -1, 1)), r"blocks\.1\.clamp: bounds of -1 and 1 cannot be quantized"),
@@ -501,9 +525,12 @@ class Deciding(nn.Module):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
-def test_what_cannot_be_quantized_is_named_with_its_place(inner: Any, message: str) -> None:
+def test_what_cannot_be_quantized_is_named_with_its_place(
+    inner: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ModelError, match=message):
         training_graph(Weird(inner))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_input_shape_is_needed() -> None:

@@ -120,9 +120,10 @@ def trace(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> tuple
     try:
         model.eval()
         with torch.no_grad():
-            ShapeProp(traced).propagate(torch.zeros(1, *shape, dtype=parameter.dtype))
+            # The module itself goes first: where it fails, it says so and prints nothing.
             faithful = _agree(model, traced, torch.Size((1, *shape)), parameter.dtype)
-    except RuntimeError as error:
+            ShapeProp(traced).propagate(torch.zeros(1, *shape, dtype=parameter.dtype))
+    except Exception as error:  # whatever the module's own code raises
         raise ModelError(f"{name}: fails on an input of the shape {[1, *shape]}: {error}") from error
     finally:
         for module, mode in modes.items():
@@ -403,8 +404,7 @@ class _Reader:
         window = Window((1, 1), (1, 1), (rows, rows, columns, columns), None)
         shape = channels, height + 2 * rows, width + 2 * columns
         padded = self.extra(Layer(self.place(node), "PAD", (self.where[source],), shape, window=window))
-        self.pool(node, "AVERAGE_POOL_2D", module.kernel_size, module.stride, 0)
-        self.layers[-1] = replace(self.layers[-1], inputs=(padded,))
+        self.pool(node, "AVERAGE_POOL_2D", module.kernel_size, module.stride, 0, padded)
 
     def function_max_pool(self, node: fx.Node) -> None:
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
@@ -442,10 +442,18 @@ class _Reader:
             number = self.where[node]
             self.where[node] = self.extra(Layer(pooled.place, "RESHAPE", (number,), self.shape(node)))
 
-    def pool(self, node: fx.Node, kind: str, size: Any, stride: Any, padding: Any) -> None:
-        rows, columns = _pair(padding)
-        window = Window(_pair(size), _pair(size if stride is None else stride), (rows, rows, columns, columns), None)
-        self.add(node, kind, self.source(node), window=window)
+    def pool(self, node: fx.Node, kind: str, size: Any, stride: Any, padding: Any, source: int | None = None) -> None:
+        """Adds a pool, of layer `source` or else of what the node reads."""
+        kernel, steps = _pair(size), _pair(size if stride is None else stride)
+        self.add(node, kind, self.source(node))
+        layer = self.layers[-1] if source is None else replace(self.layers[-1], inputs=(source,))
+        pads: list[int] = []
+        axes = zip(self.layers[layer.inputs[0]].shape[1:], layer.shape[1:], kernel, steps, _pair(padding), strict=True)
+        for pixels, outputs, k, step, before in axes:
+            # With ceil_mode the last window may reach beyond the padding.
+            pads += before, max(before, (outputs - 1) * step + k - pixels - before)
+        top, bottom, left, right = pads
+        self.layers[-1] = replace(layer, window=Window(kernel, steps, (top, bottom, left, right), None))
 
     def squeeze(self, node: fx.Node) -> None:
         after = self.shape(node)
