@@ -31,6 +31,9 @@ ENGINES = ("load", "execute", "store")
 PATIENCE = 256
 """Cycles without any progress after which the machine gives up: more than the longest pipeline has stages."""
 
+PENDING_BITS = 8
+"""Commands that an engine, its intake and its queue hold between them are fewer than numbers of so many bits."""
+
 END_LATENCY = 2
 """Cycles from the first in which everything has completed to the first after the run."""
 
@@ -296,7 +299,8 @@ class ControlUnit(wiring.Component):
         m.d.sync += finished.eq(self.finished & (state == _State.RUN))
         for place, name in enumerate(ENGINES):
             engine = getattr(self, name)
-            m.d.sync += equal[place].eq(engine.dispatched == engine.completed)
+            few = slice(PENDING_BITS)
+            m.d.sync += equal[place].eq(engine.dispatched[few] == engine.completed[few])
         return finished & equal.all()
 
     def _first_error(self, m: Module) -> Any:

@@ -16,8 +16,9 @@ from eightfold.golden.numerics import Rounding
 from eightfold.hw import axi
 from eightfold.hw.accumulators import REVISIT, Accumulators
 from eightfold.hw.arbiter import ReadArbiter
+from eightfold.hw.commands import COUNT_BITS
 from eightfold.hw.config import FIXED_POINT, Config
-from eightfold.hw.control import ENGINES, ControlUnit, RegisterFile
+from eightfold.hw.control import ENGINES, PENDING_BITS, ControlUnit, RegisterFile
 from eightfold.hw.delay import DelayLine
 from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
@@ -321,6 +322,7 @@ def runs_end_well(dut: ControlUnit, quiet: Any) -> Proof:
         engine = getattr(dut, name)
         p.free(engine.dispatched, engine.completed, engine.error, engine.busy, engine.waiting)
         complete &= engine.dispatched == engine.completed
+        p.assume((engine.dispatched - engine.completed)[:COUNT_BITS] < 1 << PENDING_BITS)
         codes.append(engine.error.code)
     running = ~dut.idle & ~dut.start & ~dut.halt
     p.check(~dut.start | (p.past(dut.idle) & ~dut.idle & ~dut.halt))
