@@ -197,7 +197,7 @@ class Scratchpad(wiring.Component):
                 m.d.sync += [
                     write_row.eq(self.write.address[place_bits + 1 :]),
                     write_odd.eq(odd),
-                    write_data.eq(_rotate_left(self.write.data, 8 * line, place.shift_left(3))),
+                    write_data.eq(_spread(self.write.data, 8 * line, place)),
                     write_mask.eq(Mux(odd, Cat(mask & ~first, mask & first), Cat(mask & first, mask & ~first))),
                 ]
         return m
@@ -270,6 +270,16 @@ def _rotate_right(value: Any, amount: Any) -> Any:
 def _from(place: Any, line: int) -> Value:
     """For each lane of a line, whether it is `place` or behind it."""
     return Cat(*(place <= lane for lane in range(line - 1)), 1)
+
+
+def _spread(values: Any, width: int, place: Any) -> Value:
+    """Bytes from a place of a line on, around its end; the rest of the line does not matter."""
+    lanes = len(values) // 8
+    if lanes & (lanes - 1):
+        return _rotate_left(values, width, place.shift_left(3))
+    # As often as they fit: then only their order depends on the place.
+    few = _rotate_left(values, len(values), place[: lanes.bit_length() - 1].shift_left(3)) if lanes > 1 else values
+    return few.replicate(width // len(values))
 
 
 def _rotate_left(value: Any, width: int, amount: Any) -> Any:
