@@ -164,6 +164,22 @@ class Convolution(Work):
         stop = min(max((last - 1) * vertical.stride - vertical.before + vertical.reach, start), vertical.size)
         return (image * vertical.size + start) * self.row_bytes, (image * vertical.size + stop) * self.row_bytes
 
+    @property
+    def by_channels(self) -> bool:
+        return self.depthwise or self.part_bytes == self.channels_in
+
+    def channels_read(self, chunk: Chunk, config: Config) -> tuple[int, int, int] | None:
+        if not self.by_channels:
+            return None
+        first, count = (
+            (chunk.first_block * config.columns, chunk.blocks * config.columns)
+            if self.depthwise
+            else (chunk.run * config.rows, chunk.runs * config.rows)
+        )
+        first += self.offset
+        # A vector with fewer channels reaches into the next pixel.
+        return (self.pixel_bytes, first, first + count) if first + count <= self.pixel_bytes else None
+
     def most(self, rows: int) -> int:
         rows = -(-rows // self.target.every_row)
         return min((rows - 1) * self.vertical.stride + self.vertical.reach, self.vertical.size) * self.row_bytes

@@ -6,11 +6,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..hw.commands import Memory
-from .hazards import Access, Space
+from .hazards import Access, Channels, Space
 from .schedule import Schedule, Window
 from .staging import Piece, tile_bytes
 from .tiling import Tile, Tiling, strips_of, tiles_of
-from .units import WeightBuffer, staged_units, weight_units
+from .units import WeightBuffer, cut_ends, staged_units, weight_units
 from .work import Chunk, Layer, Part
 
 
@@ -95,6 +95,8 @@ def emit(
         groups = staged_units(layer, config, unit_bytes, pieces, tapers=tiling.tapers)
     else:
         groups = weight_units(layer, config, tiling.unit_bytes, tapers=tiling.tapers)
+        if len(layer.works) == 1 and layer.output_rows * layer.works[0].pixels(config) > 1:
+            groups = cut_ends(groups, config)
     for number, (first, last) in enumerate(strips_of(layer, tiling.strip_rows)):
         room = site.workspace[0] + site.room // tiling.buffers * (number % tiling.buffers)
         reads, writes = _windows(layer, first, last, site, room, schedule.config.bus_bytes)
@@ -219,7 +221,14 @@ def _execute(
     image, top = divmod(tile.top, layer.rows)
     start, stop = work.reads(image, top, top + tile.bottom - tile.top)
     stop += work.overreach(config)
-    accesses = [Access(Space.SCRATCHPAD, sources[i] + start, sources[i] + stop, False) for i in work.sources]
+    some = work.channels_read(chunk, config)
+    accesses = [
+        Access(
+            *(Space.SCRATCHPAD, sources[i] + start, sources[i] + stop, False),
+            Channels(some[0], sources[i], *some[1:]) if some else None,
+        )
+        for i in work.sources
+    ]
     accesses += [Access(Space.WEIGHTS, weights, weights + chunk.size, False), written]
     if chunk.tiles is not None:
         size = chunk.blocks * tile_bytes(work, config)

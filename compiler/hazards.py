@@ -27,13 +27,28 @@ class Space(enum.Enum):
     WEIGHTS = "weights"
 
 
+class Channels(NamedTuple):
+    """Some bytes of every pixel: those at `[first, last)`, in pixels of `pixel` bytes of which one is at `origin`."""
+
+    pixel: int
+    origin: int
+    first: int
+    last: int
+
+    def meets(self, other: Channels) -> bool:
+        """Whether both may have bytes in common: surely not if their pixels are the same and these are not."""
+        same = self.pixel == other.pixel and (self.origin - other.origin) % self.pixel == 0
+        return not same or (self.first < other.last and other.first < self.last)
+
+
 class Access(NamedTuple):
-    """Bytes `[start, stop)` that a command reads or writes."""
+    """Bytes `[start, stop)` that a command reads or writes; with `channels`, no others among them than those."""
 
     space: Space
     start: int
     stop: int
     write: bool
+    channels: Channels | None = None
 
 
 Counts = tuple[int, int, int]
@@ -43,13 +58,26 @@ _NONE: Counts = (0, 0, 0)
 
 
 class _State(NamedTuple):
-    """Who last wrote some bytes, and who has read them since."""
+    """Who last wrote some bytes, and who has read them since.
+
+    The latest execute command to write may have written some of the channels only, the `part`: of the others, it is
+    known who wrote them before.
+    """
 
     written: Counts
     read: Counts
+    part: Channels | None = None
+    latest: int = 0
+
+    def writers(self, channels: Channels | None) -> Counts:
+        """Who last wrote some channels; None: all."""
+        if self.part is None or (channels is not None and not self.part.meets(channels)):
+            return self.written
+        return _with(self.written, _EXECUTE, self.latest)
 
 
 _UNTOUCHED = _State(_NONE, _NONE)
+_EXECUTE = ENGINES.index(Opcode.EXECUTE)
 
 
 def _with(counts: Counts, engine: int, count: int) -> Counts:
@@ -83,13 +111,20 @@ class _Timeline:
         first, last = self._split(start), self._split(stop)
         for index in range(first, last):
             state = self._states[index]
-            self._states[index] = _State(state.written, _with(state.read, engine, count))
+            self._states[index] = _State(state.written, _with(state.read, engine, count), state.part, state.latest)
 
     def write(self, start: int, stop: int, engine: int, count: int) -> None:
         """Notes the new writer of `[start, stop)`; who awaits it need not await those before."""
         first, last = self._split(start), self._split(stop)
         self._starts[first:last] = [start]
         self._states[first:last] = [_State(_with(_NONE, engine, count), _NONE)]
+
+    def write_channels(self, start: int, stop: int, channels: Channels, count: int) -> None:
+        """Notes an execute command that writes some channels of `[start, stop)`."""
+        first, last = self._split(start), self._split(stop)
+        for index in range(first, last):
+            state = self._states[index]
+            self._states[index] = _State(state.writers(None), state.read, channels, count)
 
 
 class Hazards:
@@ -112,19 +147,23 @@ class Hazards:
         accesses = [access for access in accesses if access.start < access.stop]
         awaited = [0, 0, 0]
         others = [other for other in range(len(ENGINES)) if other != own]
-        for space, start, stop, write in accesses:
+        for space, start, stop, write, channels in accesses:
             writers = others if write or engine is not Opcode.EXECUTE else range(len(ENGINES))
-            for written, read in self._timelines[space].states(start, stop):
+            for state in self._timelines[space].states(start, stop):
+                written = state.writers(channels)
                 for other in writers:
                     if written[other] > awaited[other]:
                         awaited[other] = written[other]
                 for other in others if write else ():
-                    if read[other] > awaited[other]:
-                        awaited[other] = read[other]
+                    if state.read[other] > awaited[other]:
+                        awaited[other] = state.read[other]
         self._issued[own] += 1
-        for space, start, stop, write in sorted(accesses, key=lambda access: access.write):
+        for space, start, stop, write, channels in sorted(accesses, key=lambda access: access.write):
             timeline = self._timelines[space]
-            (timeline.write if write else timeline.read)(start, stop, own, self._issued[own])
+            if write and channels is not None:
+                timeline.write_channels(start, stop, channels, self._issued[own])
+            else:
+                (timeline.write if write else timeline.read)(start, stop, own, self._issued[own])
         return {
             other: awaited[index] for index, other in enumerate(ENGINES) if index != own or engine is Opcode.EXECUTE
         }

@@ -45,6 +45,57 @@ def weight_units(layer: Layer, config: Config, unit_bytes: int, *, tapers: bool 
     return groups
 
 
+def cut_ends(groups: list[list[Chunk]], config: Config) -> list[list[Chunk]]:
+    """The same commands, but with ends of their own, so that layers that follow each other overlap.
+
+    The last block of channels is a command by itself: what reads others need not await it. So is the last run of the
+    first one: what is before it needs not all of its input. Only of works that read `by_channels`: layers that do not
+    overlap would but fetch more commands.
+    """
+    if not groups[0][0].work.by_channels:
+        return groups
+    groups = list(groups)
+    if len(groups[-1]) == 1:
+        groups[-1] = _cut_last_block(groups[-1][0])
+    return [_cut_last_run(groups[0][0], config) + groups[0][1:], *groups[1:]]
+
+
+def _cut_last_block(chunk: Chunk) -> list[Chunk]:
+    if chunk.blocks == 1:
+        return [chunk]
+    size = chunk.size // chunk.blocks
+    last = chunk.size - size
+    loaded = chunk.loaded or (chunk.offset, chunk.size)
+    return [
+        replace(chunk, blocks=chunk.blocks - 1, size=last, loaded=loaded),
+        replace(
+            chunk,
+            first_block=chunk.first_block + chunk.blocks - 1,
+            blocks=1,
+            offset=chunk.offset + last,
+            size=size,
+            loaded=loaded,
+        ),
+    ]
+
+
+def _cut_last_run(chunk: Chunk, config: Config) -> list[Chunk]:
+    runs = chunk.runs - 1
+    if chunk.kernel_rows * chunk.kernel_columns > 1 or not runs or not chunk.finish:
+        return [chunk]
+    size, block = runs * config.rows * config.weight_row_bytes, chunk.size // chunk.blocks
+    part = replace(chunk, blocks=1, size=size, loaded=chunk.loaded or (chunk.offset, chunk.size))
+    first = replace(part, runs=runs, finish=Finish.KEEP)
+    if chunk.work.channels_read(first, config) is None:
+        return [chunk]
+    last = replace(part, run=chunk.run + runs, runs=1, offset=part.offset + size, size=block - size, accumulate=True)
+    chunks = [first, last]
+    if chunk.blocks > 1:
+        rest = replace(part, first_block=chunk.first_block + 1, blocks=chunk.blocks - 1)
+        chunks.append(replace(rest, offset=part.offset + block, size=chunk.size - block))
+    return chunks
+
+
 def staged_units(
     layer: Layer, config: Config, unit_bytes: int, pieces: Sequence[Piece], *, tapers: bool = False
 ) -> list[list[Chunk]]:

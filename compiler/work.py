@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..hw.commands import Finish
 from ..hw.config import Config
-from .hazards import Access, Space
+from .hazards import Access, Channels, Space
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,15 @@ class Work(ABC):
         """Bytes behind those of `reads` that may be read, and do not matter."""
         return 0
 
+    @property
+    def by_channels(self) -> bool:
+        """Whether its chunks may read some channels of the source, and not others."""
+        return False
+
+    def channels_read(self, chunk: Chunk, config: Config) -> tuple[int, int, int] | None:
+        """`(pixel, first, last)`: the bytes of every source pixel that a chunk reads; None where it may read all."""
+        return None
+
     def passes(self, config: Config) -> int:
         """Tiles of weights for each block of output channels."""
         kernel_rows, kernel_columns, runs = self.loops(config)
@@ -216,20 +225,25 @@ class Work(ABC):
         """The fields about outputs, and the bytes that they are; `destination` is where the layer's output begins."""
         last = chunk.first_block + chunk.blocks - 1
         channels = min(config.columns, part.channels or self.channels(config) - last * config.columns)
-        block = destination + chunk.first_block * config.columns
-        first = block + self.target.address(part.image, part.top, part.left)
+        block = chunk.first_block * config.columns
+        first, final = (
+            destination + self.target.address(part.image, row, column)
+            for row, column in ((part.top, part.left), (part.bottom - 1, part.right - 1))
+        )
         fields = {
             "blocks": chunk.blocks,
             "last_channels": channels,
-            "destination": first,
+            "destination": first + block,
             "destination_row_step": self.target.row_step,
             "destination_column_step": self.target.pixel_bytes,
         }
         if chunk.finish is not Finish.STORE:
             return {"last_channels": channels}, Access(Space.SCRATCHPAD, 0, 0, True)
-        final = block + self.target.address(part.image, part.bottom - 1, part.right - 1)
-        stop = final + (chunk.blocks - 1) * config.columns + channels
-        return fields, Access(Space.SCRATCHPAD, first, stop, True)
+        stop = block + (chunk.blocks - 1) * config.columns + channels
+        if chunk.blocks == self.blocks(config):
+            return fields, Access(Space.SCRATCHPAD, first, final + stop, True)
+        some = Channels(self.target.pixel_bytes, first, block, stop)
+        return fields, Access(Space.SCRATCHPAD, first, final + self.channels(config), True, some)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eightfold.compiler.hazards import ENGINES, Access, Hazards, Space
+from eightfold.compiler.hazards import ENGINES, Access, Channels, Hazards, Space
 from eightfold.hw.commands import Opcode
 
 LOAD, EXECUTE, STORE = ENGINES
@@ -21,6 +21,10 @@ def read(start: int, stop: int, space: Space = PAD) -> Access:
 
 def write(start: int, stop: int, space: Space = PAD) -> Access:
     return Access(space, start, stop, True)
+
+
+def channels(first: int, last: int, *, write: bool, pixel: int = 24, origin: int = 0) -> Access:
+    return Access(PAD, 0, 240, write, Channels(pixel, origin, first, last))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,35 @@ def test_pairs(first: tuple[Opcode, Access], second: tuple[Opcode, Access], wait
     hazards = Hazards()
     hazards.issue(first[0], [first[1]])
     assert hazards.issue(second[0], [second[1]]).get(first[0], 0) == int(waits)
+
+
+@pytest.mark.parametrize(
+    ("second", "awaited"),
+    [
+        pytest.param((EXECUTE, channels(0, 16, write=False)), 1, id="channels that were there before"),
+        pytest.param((EXECUTE, channels(8, 17, write=False)), 2, id="one that has just been written"),
+        pytest.param((EXECUTE, channels(24, 40, write=False, pixel=48)), 2, id="other pixels"),
+        pytest.param((EXECUTE, channels(0, 16, write=False, origin=24)), 1, id="the same pixels, seen from the next"),
+        pytest.param((EXECUTE, channels(0, 16, write=False, origin=8)), 2, id="pixels that begin elsewhere"),
+        pytest.param((EXECUTE, read(0, 8)), 2, id="any channels"),
+        pytest.param((STORE, read(0, 8)), 2, id="another engine"),
+        pytest.param((LOAD, write(0, 8)), 2, id="overwritten"),
+    ],
+)
+def test_channels_await_those_who_wrote_them(second: tuple[Opcode, Access], awaited: int) -> None:
+    hazards = Hazards()
+    hazards.issue(EXECUTE, [channels(0, 16, write=True)])
+    hazards.issue(EXECUTE, [channels(16, 24, write=True)])
+    assert hazards.issue(second[0], [second[1]])[EXECUTE] == awaited
+
+
+def test_some_channels_hide_no_reader() -> None:
+    hazards = Hazards()
+    hazards.issue(STORE, [read(0, 240)])
+    assert hazards.issue(EXECUTE, [channels(0, 16, write=True)])[STORE] == 1
+    assert hazards.issue(EXECUTE, [channels(16, 24, write=True)])[STORE] == 1
+    hazards.issue(EXECUTE, [write(0, 240)])
+    assert hazards.issue(LOAD, [write(0, 240)]) == {EXECUTE: 3, STORE: 0}
 
 
 def test_a_write_hides_what_it_awaited() -> None:

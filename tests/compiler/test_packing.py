@@ -8,7 +8,7 @@ import pytest
 from eightfold.compiler.convolution import Convolution
 from eightfold.compiler.lowering import lower
 from eightfold.compiler.packing import pack_work
-from eightfold.compiler.units import weight_units
+from eightfold.compiler.units import cut_ends, weight_units
 from eightfold.compiler.work import Layer
 from eightfold.golden.numerics import Profile
 from eightfold.hw.commands import PARAMETER_ROWS
@@ -101,6 +101,40 @@ def test_units_cover_the_packed_image_once_and_in_order(
         blocks += chunks[-1].blocks
     assert offset == layer.packed_bytes(config)
     assert blocks == -(-outputs // config.columns)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.rows}x{config.columns}")
+@pytest.mark.parametrize(("shape", "outputs", "kernel", "dilation"), CASES)
+@pytest.mark.parametrize("share", [3, 7, 1000])
+def test_ends_are_cut_off_the_units_that_are_loaded(
+    config: Config, shape: tuple[int, ...], outputs: int, kernel: tuple[int, int], dilation: tuple[int, int], share: int
+) -> None:
+    layer = layer_of(shape, outputs, kernel, dilation)
+    units = weight_units(layer, config, (config.rows + PARAMETER_ROWS) * config.weight_row_bytes * share)
+    offset = 0
+    for whole, chunks in zip(units, cut_ends(units, config), strict=True):
+        assert {chunk.loaded or (chunk.offset, chunk.size) for chunk in chunks} == {(c.offset, c.size) for c in whole}
+        for chunk in chunks:
+            assert chunk.offset == offset
+            assert chunk.accumulate == (chunk.run > 0 or chunk.kernel_column > 0 or chunk.kernel_row > 0)
+            offset += chunk.size
+    assert offset == layer.packed_bytes(config)
+    assert chunks[-1].blocks == 1 or not chunks[-1].work.by_channels
+
+
+def test_a_pointwise_layer_begins_without_its_last_channels() -> None:
+    config = CONFIGS[2]
+    units = weight_units(layer_of((1, 9, 9, 20), 30, (1, 1), (1, 1)), config, 1 << 20)
+    (found,) = cut_ends(units, config)
+    # 20 channels are two runs and a half, whose last reaches into the next pixel.
+    assert [(c.first_block, c.blocks, c.run, c.runs, bool(c.finish)) for c in found] == [
+        (0, 1, 0, 2, False),
+        (0, 1, 2, 1, True),
+        (1, 2, 0, 3, True),
+        (3, 1, 0, 3, True),
+    ]
+    work = found[0].work
+    assert [work.channels_read(chunk, config) for chunk in found] == [(20, 0, 16), None, None, None]
 
 
 def test_the_fold_of_the_zero_point_wraps_like_the_accumulators() -> None:
