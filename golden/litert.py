@@ -6,6 +6,7 @@ differ in FULLY_CONNECTED.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -66,7 +67,12 @@ class LiteRT:
                 )
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"LiteRT refuses the model: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            if missing := re.match(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", reason):
+                kind, version = missing.groups()
+                others = " or ".join(p.value for p in RESOLVERS if p is not profile)
+                reason = f"it has no {kind} of version {version} that computes like {profile.value}; try {others}"
+            raise ModelError(f"LiteRT refuses the model: {reason}") from error
 
     def run(self, graph: Graph, inputs: Sequence[npt.ArrayLike]) -> Execution:
         """One inference from the state that the last one left.

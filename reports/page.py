@@ -122,6 +122,8 @@ def _missing(name: str, study: Study) -> str:
         return f"In float32 the network cannot be laid out on this machine: {study.wide_reason}."
     if name == "memory":
         return "The scratchpad holds nothing."
+    if name == "roofline":
+        return "No layer on the machine sums up products."
     return "There is nothing to show."
 
 
@@ -143,6 +145,10 @@ def _utilization(study: Study) -> str:
     layers = [study.layers[i] for i in study.on_machine if study.layers[i].macs]
     below = sum((layer.utilization or 0) < 0.25 for layer in layers)
     whole = study.profile.utilization or 0
+    if not layers:
+        return (
+            "No layer on the machine sums up products, of which this would be the share that the array could compute."
+        )
     return (
         f"The share of {study.program.config.multipliers} multipliers that works in a layer's time: {whole:.1%} over "
         f"all, and less than a quarter in {below} of {len(layers)} layers."

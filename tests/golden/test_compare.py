@@ -96,3 +96,7 @@ def test_litert_names_what_it_cannot_do() -> None:
         LiteRT(b"", Profile.SINGLE)
     with pytest.raises(ModelError, match="LiteRT refuses the model"):
         LiteRT(b"TFL3TFL3TFL3")
+    elu = write(CASES["ELU-int8"](0))
+    with pytest.raises(ModelError, match="no ELU of version 1 that computes like tflm; try litert-opt or xnnpack"):
+        LiteRT(elu)
+    LiteRT(elu, Profile.LITERT_OPT)

@@ -197,6 +197,13 @@ def test_a_network_that_runs_on_the_host_says_so_for_every_figure() -> None:
     assert value["float32"]["reason"] == "no operator runs on the machine"
 
 
+def test_a_machine_that_sums_up_no_products_says_so() -> None:
+    builder = Builder((1, 8, 8, 3)).pool("MAX_POOL_2D", (2, 2))
+    text = " ".join(parsed(render(of(builder.graph(), builder.image()))["report.html"]).text)
+    assert text.count("No layer on the machine sums up products") == 2
+    assert "of 0 layers" not in text
+
+
 def test_fused_layers_are_compared_with_layers_one_after_the_other() -> None:
     builder = Builder((1, 20, 20, 24)).convolution(40, (3, 3)).convolution(40, (5, 5), depthwise=True)
     graph = builder.convolution(9, (1, 1)).graph()
