@@ -200,12 +200,14 @@ class Backlog(wiring.Component):
         m.d.comb += [self.back.eq(back), self.part.eq(part), self.o_place.eq(place)]
 
         comes, turn = self._later(m, reading, TOLD + self._noted), self._later(m, self.turn, TOLD + self._noted)
-        away = self._later(m, leaves, TOLD - 1 + self._noted)
+        away = self._later(m, leaves, TOLD - 2 + self._noted)
+        note = Signal.like(self.note, reset_less=True)
+        m.d.sync += note.eq(self._queue(m, "notes", self._notes, self.note_valid, self.note, away))
         m.d.comb += [
             self.comes.eq(comes),
             self.first.eq(turn == 0),
             self.final.eq(turn == config.turns - 1),
-            self.o_note.eq(self._queue(m, "notes", self._notes, self.note_valid, self.note, away)),
+            self.o_note.eq(note),
         ]
 
     def _queue(self, m: Module, name: str, init: MemoryData, enters: Value, word: Value, leaves: Value) -> Value:

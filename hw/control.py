@@ -356,7 +356,8 @@ class ControlUnit(wiring.Component):
                 event = even ^ before
             else:
                 event = running if name == "CYCLES" else getattr(self.events, name.lower())
-            m.d.comb += counters.events[place].eq(event & running)
+            # Where events come from is far away.
+            m.d.sync += counters.events[place].eq(event & running)
         m.d.comb += [
             counters.clear.eq(begin),
             counters.request.eq(registers.counter_request),

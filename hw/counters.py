@@ -35,7 +35,7 @@ class Counters(wiring.Component):
     request, index : In(1), In
         What is the count of `index`? Both stay until it is `answered`; then `request` is low for a cycle or longer.
     answered, value : Out(1), Out(width)
-        The count, for one cycle: four cycles after the request at the earliest, up to two more where the counter has
+        The count, for one cycle: five cycles after the request at the earliest, up to two more where the counter has
         just had its turn, and a turn of all of them after a `clear`.
     """
 
@@ -62,17 +62,21 @@ class Counters(wiring.Component):
         m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1, "ram_style": "block"})
         read, write = memory.read_port(domain="comb"), memory.write_port()
         turn, chosen = Signal(range(self._count)), Signal(range(self._count))
-        serving, free, clearing, cleared = Signal(), Signal(), Signal(), Signal()
+        asked, serving, free, clearing, cleared = (
+            Signal(name=name) for name in ("asked", "serving", "free", "clearing", "cleared")
+        )
         # Visits, the latest first: of which counter, whether there is one, whether it was asked for.
         slots = [Signal.like(turn, name=f"slot_{age}", reset_less=True) for age in range(_VISIT)]
         visits, served = Signal(_VISIT), Signal(_VISIT)
         m.d.comb += [
-            serving.eq(self.request & ~clearing & (served == 0) & ~self.answered),
+            serving.eq(asked & ~clearing),
             chosen.eq(Mux(serving, self.index, turn)),
             free.eq(~Cat(visits[age] & (slots[age] == chosen) for age in range(_VISIT - 1)).any()),
         ]
         # What a visit would empty in the cycle after a clear is new.
         begins = free & ~self.clear
+        request = self.request & (served == 0) & ~self.answered & ~asked
+        m.d.sync += asked.eq(~self.clear & (request | (asked & ~(serving & free))))
         m.d.sync += [visits.eq(Cat(begins, visits)), served.eq(Cat(begins & serving, served)), cleared.eq(clearing)]
         m.d.sync += [later.eq(slot) for later, slot in zip(slots, [chosen, *slots], strict=False)]
         with m.If(self.clear):
@@ -100,20 +104,25 @@ class Counters(wiring.Component):
         m.d.comb += read.addr.eq(slots[0])
         m.d.sync += [before[0].eq(Mux(cleared, 0, read.data)), emptied.eq(Mux(event, _following(recent), recent))]
 
-        # Second and third: how many that is, and the sum.
+        # Then how many that is, and the sum.
         distances = [0] * (1 << bits)
         for distance, state in enumerate(_states(bits)):
             distances[state] = distance
-        fresh = Signal(bits, reset_less=True)
-        m.d.sync += [before[1].eq(before[0]), fresh.eq(Array(Const(distance, bits) for distance in distances)[emptied])]
-        m.d.comb += [write.addr.eq(slots[-1]), write.data.eq(before[1] + fresh), write.en.eq(visits[-1])]
+        state, fresh = Signal(bits, reset_less=True), Signal(bits)
+        m.d.sync += [before[1].eq(before[0]), state.eq(emptied)]
+        m.d.comb += [
+            fresh.eq(Array(Const(distance, bits) for distance in distances)[state]),
+            write.addr.eq(slots[-1]),
+            write.data.eq(before[1] + fresh),
+            write.en.eq(visits[-1]),
+        ]
         m.d.sync += self.answered.eq(served[-1])
         with m.If(served[-1]):
             m.d.sync += self.value.eq(write.data)
         return m
 
     def _recent_bits(self) -> int:
-        """Width of what is new: of six cycles, a host that asks as fast as it can takes three from the others' turn."""
+        """Width of what is new. Of seven cycles, a host that asks as fast as it can takes three from the turn."""
         return next(bits for bits in _TAPS if (1 << bits) > 2 * (self._count + 1))
 
 
