@@ -13,9 +13,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from eightfold.golden.numerics import Rounding
-from eightfold.hw import axi
+from eightfold.hw import accumulators, axi, backlog
 from eightfold.hw.accumulators import REVISIT, Accumulators
 from eightfold.hw.arbiter import ReadArbiter
+from eightfold.hw.backlog import Backlog
 from eightfold.hw.commands import COUNT_BITS
 from eightfold.hw.config import FIXED_POINT, Config
 from eightfold.hw.control import ENGINES, PENDING_BITS, ControlUnit, RegisterFile
@@ -23,7 +24,7 @@ from eightfold.hw.delay import DelayLine
 from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
 from eightfold.hw.registers import COUNTERS, REGISTERS, Access, ErrorCode
-from eightfold.hw.requantization import RequantizationLanes
+from eightfold.hw.requantization import TOLD, RequantizationLanes
 from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
 from eightfold.hw.store import StoreEngine
 from eightfold.hw.transfer import BurstSplitter
@@ -384,6 +385,58 @@ def test_no_total_is_read_while_it_is_written(tmp_path: Path) -> None:
 
 def test_totals_that_are_read_a_cycle_too_soon_are_refuted(tmp_path: Path) -> None:
     assert not totals_meet_no_writes(Accumulators(TINY), revisit=REVISIT - 1).holds(tmp_path, steps=6)
+
+
+LEAD = accumulators.LEAD + accumulators.LATENCY
+"""Cycles from a step's control to its totals."""
+
+
+def totals_take_their_turns(config: Any, *, room: int) -> Proof:
+    """Any pixel: each of its columns comes to the lanes, in order, right after the pixel before, and its note beside."""
+    p = Proof()
+    p.m.submodules.dut = dut = Backlog(config, width=1, ahead=LEAD)
+    p.free(dut.enters, dut.note)
+    bits = p.any(config.turns, "bits")  # of all parts of the totals, one each
+    p.m.d.comb += [
+        dut.totals.eq(Cat(Cat(bit, Const(0, 31)) for bit in bits)),
+        dut.note_valid.eq(dut.enters),
+    ]
+    chosen = p.constant(3, "chosen")
+    entering = p.past(dut.enters, LEAD)
+    noted, entered, left, shown = (Signal(5, name=name) for name in ("noted", "entered", "left", "shown"))
+    totals, note = Signal(config.turns), Signal()
+    p.m.d.sync += [
+        noted.eq(noted + dut.enters),
+        entered.eq(entered + entering),
+        left.eq(left + dut.valid),
+        shown.eq(shown + dut.comes),
+    ]
+    with p.m.If(entering & (entered == chosen)):
+        p.m.d.sync += totals.eq(bits)
+    with p.m.If(dut.enters & (noted == chosen)):
+        p.m.d.sync += note.eq(dut.note)
+    p.assume(noted - (left >> 1) + dut.enters <= room)
+    # What has entered that long ago has left, or is leaving.
+    p.check(dut.valid | (p.past(entered + entering, backlog.latency(config)) << 1 <= left))
+    p.check(~dut.valid | (p.past(dut.turn, TOLD) == left[0]))
+    p.check(~dut.valid | ((left >> 1) != chosen) | (dut.accumulators == totals.bit_select(left[0], 1)))
+    p.check(dut.comes == p.past(dut.valid, backlog.result_latency(config)))
+    p.check(~dut.comes | ((dut.first == ~shown[0]) & (dut.final == shown[0])))
+    p.check(~dut.comes | ((shown >> 1) != chosen) | (dut.o_note == note))
+    return p
+
+
+def shared(depth: int) -> Any:
+    """What the backlog knows of a machine in which two columns share a lane, and a pass has few pixels."""
+    return SimpleNamespace(columns=2, lane_count=1, turns=2, accumulator_depth=depth, sum_bits=TINY.sum_bits)
+
+
+def test_totals_take_their_turns_in_the_lanes(tmp_path: Path) -> None:
+    assert totals_take_their_turns(shared(2), room=2).holds(tmp_path, steps=21)
+
+
+def test_more_totals_than_there_is_room_for_are_refuted(tmp_path: Path) -> None:
+    assert not totals_take_their_turns(shared(2), room=3).holds(tmp_path, steps=21)
 
 
 def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Proof:
