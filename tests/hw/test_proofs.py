@@ -391,7 +391,7 @@ LEAD = accumulators.LEAD + accumulators.LATENCY
 """Cycles from a step's control to its totals."""
 
 
-def totals_take_their_turns(config: Any, *, room: int) -> Proof:
+    """Any pixel: each of its columns comes to the lanes, in order, right after the pixel before; beside it, its note."""
     """Any pixel: each of its columns comes to the lanes, in order, right after the pixel before, and its note beside."""
     p = Proof()
     p.m.submodules.dut = dut = Backlog(config, width=1, ahead=LEAD)
