@@ -391,8 +391,8 @@ LEAD = accumulators.LEAD + accumulators.LATENCY
 """Cycles from a step's control to its totals."""
 
 
-    """Any pixel: each of its columns comes to the lanes, in order, right after the pixel before; beside it, its note."""
-    """Any pixel: each of its columns comes to the lanes, in order, right after the pixel before, and its note beside."""
+def totals_take_their_turns(config: Any, *, room: int) -> Proof:
+    """Any pixel: its columns come to the lanes in order, right after the pixel before, and its note beside."""
     p = Proof()
     p.m.submodules.dut = dut = Backlog(config, width=1, ahead=LEAD)
     p.free(dut.enters, dut.note)
