@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-_VISIT = 3
+_VISIT = 4
 """Steps in which a counter is emptied into the memory."""
 
 
@@ -35,7 +35,7 @@ class Counters(wiring.Component):
     request, index : In(1), In
         What is the count of `index`? Both stay until it is `answered`; then `request` is low for a cycle or longer.
     answered, value : Out(1), Out(width)
-        The count, for one cycle: five cycles after the request at the earliest, up to two more where the counter has
+        The count, for one cycle: six cycles after the request at the earliest, up to three more where the counter has
         just had its turn, and a turn of all of them after a `clear`.
     """
 
@@ -104,26 +104,27 @@ class Counters(wiring.Component):
         m.d.comb += read.addr.eq(slots[0])
         m.d.sync += [before[0].eq(Mux(cleared, 0, read.data)), emptied.eq(Mux(event, _following(recent), recent))]
 
-        # Then how many that is, and the sum.
+        # Then how many that is, and the sum; the last step writes it.
         distances = [0] * (1 << bits)
         for distance, state in enumerate(_states(bits)):
             distances[state] = distance
         state, fresh = Signal(bits, reset_less=True), Signal(bits)
-        m.d.sync += [before[1].eq(before[0]), state.eq(emptied)]
+        total = Signal(self._width, reset_less=True)
+        m.d.sync += [before[1].eq(before[0]), state.eq(emptied), total.eq(before[1] + fresh)]
         m.d.comb += [
             fresh.eq(Array(Const(distance, bits) for distance in distances)[state]),
             write.addr.eq(slots[-1]),
-            write.data.eq(before[1] + fresh),
+            write.data.eq(total),
             write.en.eq(visits[-1]),
         ]
         m.d.sync += self.answered.eq(served[-1])
         with m.If(served[-1]):
-            m.d.sync += self.value.eq(write.data)
+            m.d.sync += self.value.eq(total)
         return m
 
     def _recent_bits(self) -> int:
-        """Width of what is new. Of seven cycles, a host that asks as fast as it can takes three from the turn."""
-        return next(bits for bits in _TAPS if (1 << bits) > 2 * (self._count + 1))
+        """Width of what is new. Of eight cycles, a host that asks as fast as it can takes four from the turn."""
+        return next(bits for bits in _TAPS if (1 << bits) - 2 >= 2 * (self._count + _VISIT))
 
 
 _TAPS = {3: 1, 4: 2, 5: 2, 6: 4, 7: 5, 9: 4}
