@@ -239,10 +239,10 @@ class Work(ABC):
         }
         if chunk.finish is not Finish.STORE:
             return {"last_channels": channels}, Access(Space.SCRATCHPAD, 0, 0, True)
-        stop = block + (chunk.blocks - 1) * config.columns + channels
-        if chunk.blocks == self.blocks(config):
+        stop, pixel = block + (chunk.blocks - 1) * config.columns + channels, self.target.pixel_bytes
+        if chunk.blocks == self.blocks(config) or stop > pixel or self.target.row_bytes % pixel:
             return fields, Access(Space.SCRATCHPAD, first, final + stop, True)
-        some = Channels(self.target.pixel_bytes, first, block, stop)
+        some = Channels(pixel, first, block, stop)
         return fields, Access(Space.SCRATCHPAD, first, final + self.channels(config), True, some)
 
 
