@@ -262,15 +262,25 @@ def candidates(chain: Chain, config: Config, site: ChainSite) -> Iterator[ChainT
     grains = -(-chain.last.rows // chain.grain)
     heights = dict.fromkeys(-(-grains // n) for n in range(1, grains + 1))
     fitting = [rows for rows in heights if chain.bytes(rows, config, site.whole) <= room]
-    unused = max(0, config.bus_bytes - config.weight_row_bytes)
+    sizes = _unit_sizes(chain, config)
     # High strips are few, low ones leave room to move upwards.
     for rows in fitting[:: -(-len(fitting) // STRIPS)] if fitting else ():
-        for part in (1, 2, 4):
-            unit = config.weight_bytes // part - unused
-            if unit >= smallest_unit(config):
-                yield ChainTiling(rows, unit)
-                if chain.packed_bytes(config) <= config.weight_bytes // 2:
-                    break
+        for unit in sizes:
+            yield ChainTiling(rows, unit)
+
+
+def _unit_sizes(chain: Chain, config: Config) -> list[int]:
+    """The most bytes of a unit of weights, to try: the buffer, or a part of it."""
+    unused = max(0, config.bus_bytes - config.weight_row_bytes)
+    parts = (1,) if chain.packed_bytes(config) <= config.weight_bytes // 2 else (1, 2, 4)
+    # Sizes that give the same units are one candidate.
+    sizes: dict[Hashable, int] = {}
+    for part in parts:
+        size = config.weight_bytes // part - unused
+        if size >= smallest_unit(config):
+            units = (weight_units(layer, config, size) for layer in chain.layers)
+            sizes.setdefault(tuple(tuple(map(tuple, groups)) for groups in units), size)
+    return list(sizes.values())
 
 
 def emit_chain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
-from eightfold.compiler import CompileError, MachineStep, Program, compile, streams
+from eightfold.compiler import CompileError, MachineStep, Program, choice, compile, streams
+from eightfold.compiler.chains import Chain, ChainSite, ChainTiling, candidates
+from eightfold.compiler.units import weight_units
 from eightfold.golden.graph import Graph
 from eightfold.hw.commands import Load, Memory, Store
 from eightfold.hw.config import KIB, Config
@@ -83,6 +86,23 @@ def test_shared_rows_make_a_detour_instead_of_being_computed_twice() -> None:
         assert all(before[1] <= after[0] for before, after in pairwise(parts))
     assert not violations(step.commands, program.config, program.memory.dram_bytes)
     assert not any(mismatches(program, [builder.image()]).values())
+
+
+def test_no_two_tilings_that_are_tried_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of the weight buffer that hold the same units are tried once."""
+    found: list[list[Hashable]] = []
+
+    def noting(chain: Chain, config: Config, site: ChainSite) -> list[ChainTiling]:
+        tilings = list(candidates(chain, config, site))
+        units = [[weight_units(layer, config, t.unit_bytes) for layer in chain.layers] for t in tilings]
+        found.append([(t.rows, str(u)) for t, u in zip(tilings, units, strict=True)])
+        return tilings
+
+    monkeypatch.setattr(choice, "candidates", noting)
+    # All weights take more than half of the buffer, and no layer as much as that: the half cuts them as the whole does.
+    compile(inverted_residual().graph(), replace(SMALL, weight_bytes=4 * KIB))
+    assert any(len(tilings) > 1 for tilings in found)
+    assert all(len(tilings) == len(set(tilings)) for tilings in found)
 
 
 def test_what_fits_is_not_fused() -> None:
