@@ -27,6 +27,9 @@ ATTEMPTS = ((1.0, 1), (1.0, 5), (1.0, 10), (0.7, 10))
 LONG_WAIT = 500
 """Cycles that a layer must wait for its weights at least, for staging to be tried."""
 
+EFFORT = 200_000
+"""Commands in all the streams that are tried for fusion, after which what is best so far has to do."""
+
 ALIGNMENT = 64
 """Of everything in DRAM: the longest bus beat, and a cache line of most hosts."""
 
@@ -233,20 +236,23 @@ class _Stream:
         Where a chain has little room beside a tensor that it reads or makes, that may pass through in strips as well.
         """
         failed: set[Hashable] = set()
-        while True:
+        effort = 0
+        while effort < EFFORT:
             for units, passing, key in (*self._merged(best), *self._evicted(best)):
-                if key in failed:
+                if key in failed or effort >= EFFORT:
                     continue
                 failed.add(key)
                 try:
                     trial = self.arrange(units, dram.copy(), passing)
                 except CompileError:
                     continue
+                effort += trial.schedule.issued
                 if is_better(trial.schedule, best.schedule):
                     best = trial
                     break
             else:
-                return best
+                break
+        return best
 
     def _evicted(self, arranged: _Arranged) -> Iterator[_Move]:
         """The same units, with one more tensor that passes through."""
