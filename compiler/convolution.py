@@ -12,6 +12,7 @@ from ..golden.kernels.windows import Axis
 from ..hw.commands import Combine, Execute, Finish, Mode
 from ..hw.config import Config
 from .filters import Filters, filters_of, single_taps
+from .hazards import Channels
 from .tiling import split
 from .work import Chunk, Parameters, Part, Target, Work
 
@@ -168,7 +169,7 @@ class Convolution(Work):
     def by_channels(self) -> bool:
         return self.depthwise or self.part_bytes == self.channels_in
 
-    def channels_read(self, chunk: Chunk, config: Config) -> tuple[int, int, int] | None:
+    def channels_read(self, chunk: Chunk, config: Config, source: int = 0) -> Channels | None:
         if not self.by_channels:
             return None
         first, count = (
@@ -178,7 +179,7 @@ class Convolution(Work):
         )
         first += self.offset
         # A vector with fewer channels reaches into the next pixel.
-        return (self.pixel_bytes, first, first + count) if first + count <= self.pixel_bytes else None
+        return Channels(self.pixel_bytes, source, first, first + count) if first + count <= self.pixel_bytes else None
 
     def most(self, rows: int) -> int:
         rows = -(-rows // self.target.every_row)

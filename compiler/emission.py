@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..hw.commands import Memory
-from .hazards import Access, Channels, Space
+from .hazards import Access, Space
 from .schedule import Schedule, Window
 from .staging import Piece, tile_bytes
 from .tiling import Tile, Tiling, strips_of, tiles_of
@@ -95,6 +95,7 @@ def emit(
         groups = staged_units(layer, config, unit_bytes, pieces, tapers=tiling.tapers)
     else:
         groups = weight_units(layer, config, tiling.unit_bytes, tapers=tiling.tapers)
+        # A single pixel's passes are too short to hide anything; several works hide it as they are.
         if len(layer.works) == 1 and layer.output_rows * layer.works[0].pixels(config) > 1:
             groups = cut_ends(groups, config)
     for number, (first, last) in enumerate(strips_of(layer, tiling.strip_rows)):
@@ -138,7 +139,8 @@ def run_tile(
     # What goes on with sums must do so before other sums take their place.
     for part in chunks[0].work.parts(image, top, top + tile.bottom - tile.top, schedule.config):
         for chunk in chunks:
-            address = weight_buffer.require(schedule, weights, chunk, _describe(chunk))
+            note = _describe(chunk) if chunk.loaded is None else f"{_describe(chunk)}, and what lies beside it"
+            address = weight_buffer.require(schedule, weights, chunk, note)
             _execute(schedule, layer, tile, part, chunk, sources, writes.base, address)
 
 
@@ -221,13 +223,9 @@ def _execute(
     image, top = divmod(tile.top, layer.rows)
     start, stop = work.reads(image, top, top + tile.bottom - tile.top)
     stop += work.overreach(config)
-    some = work.channels_read(chunk, config)
     accesses = [
-        Access(
-            *(Space.SCRATCHPAD, sources[i] + start, sources[i] + stop, False),
-            Channels(some[0], sources[i], *some[1:]) if some else None,
-        )
-        for i in work.sources
+        Access(Space.SCRATCHPAD, at + start, at + stop, False, work.channels_read(chunk, config, at))
+        for at in (sources[i] for i in work.sources)
     ]
     accesses += [Access(Space.WEIGHTS, weights, weights + chunk.size, False), written]
     if chunk.tiles is not None:

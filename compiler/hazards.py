@@ -60,8 +60,8 @@ _NONE: Counts = (0, 0, 0)
 class _State(NamedTuple):
     """Who last wrote some bytes, and who has read them since.
 
-    The latest execute command to write may have written some of the channels only, the `part`: of the others, it is
-    known who wrote them before.
+    The latest execute command to write may have written some of the channels only, the `part`: of the others, `written`
+    tells who wrote them last, or someone later.
     """
 
     written: Counts

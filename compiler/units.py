@@ -46,11 +46,11 @@ def weight_units(layer: Layer, config: Config, unit_bytes: int, *, tapers: bool 
 
 
 def cut_ends(groups: list[list[Chunk]], config: Config) -> list[list[Chunk]]:
-    """The same commands, but with ends of their own, so that layers that follow each other overlap.
+    """The same commands, with two ends cut off as commands of their own, so that layers that follow each other overlap.
 
-    The last block of channels is a command by itself: what reads others need not await it. So is the last run of the
-    first one: what is before it needs not all of its input. Only of works that read `by_channels`: layers that do not
-    overlap would but fetch more commands.
+    One is the last block of channels: what reads the other channels need not await it. The other is the last run of the
+    first block: what is before it need not await the last channels of the input. Both only for works that read
+    `by_channels`; others would but have more commands to fetch.
     """
     if not groups[0][0].work.by_channels:
         return groups

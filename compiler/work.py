@@ -199,8 +199,8 @@ class Work(ABC):
         """Whether its chunks may read some channels of the source, and not others."""
         return False
 
-    def channels_read(self, chunk: Chunk, config: Config) -> tuple[int, int, int] | None:
-        """`(pixel, first, last)`: the bytes of every source pixel that a chunk reads; None where it may read all."""
+    def channels_read(self, chunk: Chunk, config: Config, source: int = 0) -> Channels | None:
+        """What a chunk reads of every pixel of a source at that address; None where it may read all."""
         return None
 
     def passes(self, config: Config) -> int:
@@ -240,6 +240,7 @@ class Work(ABC):
         if chunk.finish is not Finish.STORE:
             return {"last_channels": channels}, Access(Space.SCRATCHPAD, 0, 0, True)
         stop, pixel = block + (chunk.blocks - 1) * config.columns + channels, self.target.pixel_bytes
+        # Of all channels there is nothing to say, nor of some that do not keep their places in pixels of one grid.
         if chunk.blocks == self.blocks(config) or stop > pixel or self.target.row_bytes % pixel:
             return fields, Access(Space.SCRATCHPAD, first, final + stop, True)
         some = Channels(pixel, first, block, stop)

@@ -50,7 +50,7 @@ class Config:
         Registers between a processing element's multiplier and its adder.
     lanes
         Requantization lanes, a divisor of `columns`, of which each serves at most `rows` columns; 0 for one per column.
-        Fewer lanes take columns in turns; sums that wait for them lie in a memory as large as the accumulators.
+        Fewer lanes take columns in turns; sums wait for them in memories half as large again as the accumulators.
     rounding
         How the requantization lanes round.
 
@@ -172,8 +172,11 @@ class Config:
 
     @property
     def queue_bytes(self) -> int:
-        """Memory for the sums that wait for requantization lanes: none where each column has one."""
-        return self.accumulator_bytes if self.turns > 1 else 0
+        """Memory for what waits for requantization lanes, totals or sums that come back: none for a lane per column."""
+        if self.turns == 1:
+            return 0
+        words = self.accumulator_depth << (self.turns - 1).bit_length()
+        return words * ((32 + self.sum_bits) * self.lane_count + 1) // 8
 
     @property
     def sum_bits(self) -> int:

@@ -20,7 +20,7 @@ from .commands import (
     Opcode,
 )
 from .config import Config
-from .engine import ERROR, command_layout
+from .engine import ERROR, command_layout, note_error
 from .registers import ErrorCode
 
 ISSUE_LATENCY = 2
@@ -318,11 +318,7 @@ class Sequencer(wiring.Component):
             m.d.sync += [entering.eq(~self._start_pass), rows_left.eq(rows_left - 1)]
 
         with m.If(able & ~legal):
-            m.d.sync += [
-                self._failed.eq(1),
-                self.error.code.eq(ErrorCode.ILLEGAL_COMMAND),
-                self.error.index.eq(words.index),
-            ]
+            note_error(m, self, self._failed, ErrorCode.ILLEGAL_COMMAND, words.index)
 
     def _elaborate_upcoming(self, m: Module) -> None:
         """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream.
@@ -474,15 +470,10 @@ class Sequencer(wiring.Component):
         row_bytes = config.weight_row_bytes
         beyond = address >= config.weight_bytes // row_bytes
         outside = tile_address >= config.scratchpad_bytes // row_bytes
-        with m.If(~self._failed):
-            with m.If(self.weights.enable & beyond):
-                m.d.sync += [self._failed.eq(1), self.error.code.eq(ErrorCode.WEIGHT_RANGE), self.error.index.eq(index)]
-            with m.Elif(self.tile_row & outside):
-                m.d.sync += [
-                    self._failed.eq(1),
-                    self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE),
-                    self.error.index.eq(index),
-                ]
+        with m.If(self.weights.enable & beyond):
+            note_error(m, self, self._failed, ErrorCode.WEIGHT_RANGE, index)
+        with m.Elif(self.tile_row & outside):
+            note_error(m, self, self._failed, ErrorCode.SCRATCHPAD_RANGE, index)
         return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
     def _elaborate_backlog(self, m: Module) -> None:
@@ -698,16 +689,7 @@ class Sequencer(wiring.Component):
         # Sums of a pass that is the first as well as the last go past the accumulators, but may have to wait for lanes.
         held = 1 if shared else ~(self._first & stores)
         m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
-        with m.If(~self._failed):
-            with m.If(valid[1] & outside):
-                m.d.sync += [
-                    self._failed.eq(1),
-                    self.error.code.eq(ErrorCode.SCRATCHPAD_RANGE),
-                    self.error.index.eq(read_index),
-                ]
-            with m.Elif(beyond):
-                m.d.sync += [
-                    self._failed.eq(1),
-                    self.error.code.eq(ErrorCode.ACCUMULATOR_RANGE),
-                    self.error.index.eq(index),
-                ]
+        with m.If(valid[1] & outside):
+            note_error(m, self, self._failed, ErrorCode.SCRATCHPAD_RANGE, read_index)
+        with m.Elif(beyond):
+            note_error(m, self, self._failed, ErrorCode.ACCUMULATOR_RANGE, index)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eightfold.compiler.convolution import Convolution
+from eightfold.compiler.hazards import Channels
 from eightfold.compiler.lowering import lower
 from eightfold.compiler.packing import pack_work
 from eightfold.compiler.units import cut_ends, weight_units
@@ -134,7 +135,7 @@ def test_a_pointwise_layer_begins_without_its_last_channels() -> None:
         (3, 1, 0, 3, True),
     ]
     work = found[0].work
-    assert [work.channels_read(chunk, config) for chunk in found] == [(20, 0, 16), None, None, None]
+    assert [work.channels_read(chunk, config) for chunk in found] == [Channels(20, 0, 0, 16), None, None, None]
 
 
 def test_the_fold_of_the_zero_point_wraps_like_the_accumulators() -> None:

@@ -22,8 +22,9 @@ def test_lanes_follow_the_columns_unless_they_are_said(tmp_path: Path) -> None:
     (tmp_path / "few.toml").write_text('base = "8x8"\nlanes = 2\n')
     wide, few = Config.from_toml(tmp_path / "wide.toml"), Config.from_toml(tmp_path / "few.toml")
     assert (wide.lane_count, wide.turns, wide.queue_bytes) == (16, 1, 0)
-    assert (few.lane_count, few.turns, few.queue_bytes) == (2, 4, few.accumulator_bytes)
-    assert few.sram_bytes == Config.named("8x8").sram_bytes + few.accumulator_bytes
+    # 512 pixels of four turns, each two totals of 32 bits and two sums of 19, and whether these come back.
+    assert (few.lane_count, few.turns, few.queue_bytes) == (2, 4, 512 * 4 * (2 * 32 + 2 * 19 + 1) // 8)
+    assert few.sram_bytes == Config.named("8x8").sram_bytes + few.queue_bytes
 
 
 @pytest.mark.parametrize(
