@@ -71,7 +71,7 @@ class LiteRT:
             if missing := re.match(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", reason):
                 kind, version = missing.groups()
                 others = " or ".join(p.value for p in RESOLVERS if p is not profile)
-                reason = f"it has no {kind} of version {version} that computes like {profile.value}; try {others}"
+                reason = f"it has no {kind} of version {version} like that of {profile.value}; {others} may have one"
             raise ModelError(f"LiteRT refuses the model: {reason}") from error
 
     def run(self, graph: Graph, inputs: Sequence[npt.ArrayLike]) -> Execution:

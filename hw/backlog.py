@@ -18,7 +18,7 @@ _LEAD = accumulators.LEAD + accumulators.LATENCY
 
 def latency(config: Config) -> int:
     """Cycles from totals, before which none wait, to the first of their turns in the lanes."""
-    return 0 if config.turns == 1 else 1 + requantization.TOLD
+    return 0 if config.turns == 1 else 1 + TOLD
 
 
 def result_latency(config: Config) -> int:

@@ -320,8 +320,8 @@ class ControlUnit(wiring.Component):
         with m.Elif(patience != 0):
             m.d.sync += patience.eq(0)
 
-        # Nothing changes meanwhile: whether a count is reached, who is older than whom, one after the other, and which
-        # error comes first can take a cycle each.
+        # Nothing changes meanwhile. So whether a count is reached takes a cycle of its own, and so does each comparison
+        # of two engines' commands: the older of the first two, then the older of that and the third's.
         deadlock = Signal()
         waiting = Signal(len(ENGINES), reset_less=True)
         m.d.sync += [

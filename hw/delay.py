@@ -18,7 +18,7 @@ class DelayLine(wiring.Component):
     cycles
         The delay.
     block
-        Whether the memory is a block RAM, with a register behind it.
+        Whether the memory is a block RAM with a register behind it, where the delay is 3 cycles or more.
 
     Members
     -------

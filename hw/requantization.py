@@ -173,6 +173,8 @@ class RequantizationLanes(wiring.Component):
             late = Signal.like(told[-1], name=f"told_{step}", reset_less=True)
             m.d.sync += late.eq(told[-1])
             told.append(late)
+        # By how many cycles each is used later than it is told.
+        steps = {"bias": 0, "multiplier": 2 + self._multiplied, "shift": 0}
         parameters: dict[str, list[Value]] = {name: [] for name in _PLACES}
         for lane in range(self._lanes):
             for name, places in _PLACES.items():
@@ -181,9 +183,7 @@ class RequantizationLanes(wiring.Component):
                 memory = Memory(data, attrs={"no_rw_check": 1, "ram_style": "block"})
                 m.submodules[f"{name}_{lane}"] = memory
                 read = memory.read_port()
-                m.d.comb += read.addr.eq(
-                    told[{"bias": 0, "multiplier": 3 if self._multiplied else 2, "shift": 0}[name]]
-                )
+                m.d.comb += read.addr.eq(told[steps[name]])
                 for turn in range(self._turns):
                     write = memory.write_port(granularity=8)
                     byte = self.row.word_select(turn * self._lanes + lane, 8)

@@ -135,7 +135,8 @@ class Scratchpad(wiring.Component):
         place_bits = (line - 1).bit_length()
         banks = []
         for side, data in enumerate(self._banks):
-            # A byte is not read in the cycle in which it is written: commands await each other. Its neighbours may be.
+            # A byte is not read in the cycle in which it is written: commands await each other. Its neighbours may be,
+            # which spoils the written bytes alone (AMD DS512, "Synchronous Write-Read Collisions").
             bank = Memory(data, attrs={"no_rw_check": 1})
             m.submodules[f"bank_{side}"] = bank
             banks.append((bank.read_port(), bank.write_port(granularity=8)))

@@ -143,12 +143,12 @@ def _cycles(study: Study) -> str:
 
 def _utilization(study: Study) -> str:
     layers = [study.layers[i] for i in study.on_machine if study.layers[i].macs]
-    below = sum((layer.utilization or 0) < 0.25 for layer in layers)
-    whole = study.profile.utilization or 0
     if not layers:
         return (
             "No layer on the machine sums up products, of which this would be the share that the array could compute."
         )
+    below = sum((layer.utilization or 0) < 0.25 for layer in layers)
+    whole = study.profile.utilization or 0
     return (
         f"The share of {study.program.config.multipliers} multipliers that works in a layer's time: {whole:.1%} over "
         f"all, and less than a quarter in {below} of {len(layers)} layers."
