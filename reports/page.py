@@ -299,7 +299,7 @@ def tiles(study: Study) -> list[Tile]:
             )
         )
     nobody = sum(layer.where == "none" for layer in layers)
-    free = f", {nobody} cost nothing" if nobody else ""
+    free = f", {nobody} cost{'s' * (nobody == 1)} nothing" if nobody else ""
     found.append(
         Tile(f"{on_array} of {len(layers)}", "operators on the array", f"{len(study.reasons)} on the host{free}")
     )

@@ -119,7 +119,7 @@ def layers(study: Study) -> Table:
     hosts = study.reasons
     note = "Every operator of the network, in order; what bounds it is the cause of most of its cycles."
     if hosts:
-        note += f" {len(hosts)} run on the host, which costs the machine nothing here."
+        note += f" {len(hosts)} run{'s' * (len(hosts) == 1)} on the host, which costs the machine nothing here."
     return Table(
         "layers",
         "Layers",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from eightfold.cli import main
 from eightfold.reports.array_steps import steps
@@ -94,3 +97,18 @@ def test_the_reference_names_what_exists() -> None:
     assert len(names) > 15
     for module, name in names:
         assert getattr(import_module(module), name).__doc__
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_the_pictures_of_the_report_are_made_anew_by_one_command(tmp_path: Path) -> None:
+    names = re.findall(r"^!\[[^\]]*\]\((report-\w+\.webp)\)", (DOCS / "tutorial.md").read_text(), re.MULTILINE)
+    script = ROOT / "benchmarks" / "report_pictures.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, cwd=ROOT, capture_output=True)
+    assert (
+        sorted(names) == sorted(path.name for path in tmp_path.iterdir()) == ["report-costs.webp", "report-limits.webp"]
+    )
+    for name in names:
+        with Image.open(tmp_path / name) as picture, Image.open(DOCS / name) as kept:
+            assert picture.width == kept.width == 1280
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 100  # no empty page
+        assert (DOCS / name).stat().st_size < 150_000
