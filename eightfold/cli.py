@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -411,6 +412,7 @@ def report(
 ) -> None:
     """Write a page that shows what a network costs on a machine, why, and what quantization saved."""
     from .reports.energy import EnergyTable
+    from .reports.float_design import FloatTask, float_design_beside
     from .reports.page import render
     from .reports.study import study
 
@@ -422,9 +424,14 @@ def report(
     check_folder(out)
     with ExitStack() as stack:
         json_part = stack.enter_context(replacing(Path(json_file))) if json_file not in (None, "-") else None
-        program = _program(model, config, profile)
-        values = _inputs(program.graph, inputs or [])
-        with _stages(f"{program.graph.name} on {program.config.name}") as told:
+        network = _network(model, config, profile)
+        values = _inputs(network.graph, inputs or [])
+        with (
+            _stages(f"{network.graph.name} on {network.config.name}") as told,
+            float_design_beside(FloatTask(network.graph, network.config, network.profile, latency)) as wide,
+        ):
+            told("compilation")
+            program = network.compile()
             found = study(
                 program,
                 values,
@@ -434,6 +441,7 @@ def report(
                 table=table,
                 clock=1e6 * clock,
                 file_bytes=model.stat().st_size,
+                wide=wide,
                 told=told,
             )
             pages = render(found, told)
@@ -817,20 +825,40 @@ def doctor(json_file: JsonOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _program(
-    model: Path, config: str | None, profile: str | None, *, fuse: bool = True, resident: bool = False
-) -> Program:
-    from .compiler.compilation import compile as compile_graph
+@dataclass(frozen=True)
+class _Network:
+    """What a command is about: a network, the machine and the arithmetic; the program if it is compiled already."""
+
+    graph: Graph
+    config: Config
+    profile: Profile
+    program: Program | None = None
+
+    def compile(self, *, fuse: bool = True, resident: bool = False) -> Program:
+        from .compiler.compilation import compile as compile_graph
+
+        if self.program is not None:
+            return self.program
+        return compile_graph(self.graph, self.config, self.profile, fuse=fuse, resident=resident)
+
+
+def _network(model: Path, config: str | None, profile: str | None) -> _Network:
     from .golden.reader import read
 
     if model.suffix == ".efp":
-        for option, given in (("--no-fuse", not fuse), ("--resident", resident)):
-            if given:
-                raise UsageError(f"{option} is for networks; {model} is compiled already")
-        return _compiled(model, config, profile)
-    chosen = _profile(profile)
-    machine = _config(config)
-    return compile_graph(read(model), machine, chosen, fuse=fuse, resident=resident)
+        program = _compiled(model, config, profile)
+        return _Network(program.graph, program.config, program.profile, program)
+    return _Network(read(model), _config(config), _profile(profile))
+
+
+def _program(
+    model: Path, config: str | None, profile: str | None, *, fuse: bool = True, resident: bool = False
+) -> Program:
+    network = _network(model, config, profile)
+    for option, given in (("--no-fuse", not fuse), ("--resident", resident)):
+        if given and network.program is not None:
+            raise UsageError(f"{option} is for networks; {model} is compiled already")
+    return network.compile(fuse=fuse, resident=resident)
 
 
 def _compiled(model: Path, config: str | None, profile: str | None) -> Program:
@@ -857,22 +885,16 @@ def _task(
     resident: bool,
 ) -> tuple[Program, list[Any]]:
     """What to run, and on what: the network, or some layers of it."""
-    from .compiler.compilation import compile as compile_graph
-    from .golden.reader import read
     from .sim.layers import inputs_of, layers_of, parse_layers
 
     if layers is None:
         program = _program(model, config, profile, fuse=fuse, resident=resident)
         return program, _inputs(program.graph, sources)
     chosen = parse_layers(layers)
-    if model.suffix == ".efp":
-        whole = _compiled(model, config, profile)
-        graph, machine, arithmetic = whole.graph, whole.config, whole.profile
-    else:
-        graph, machine, arithmetic = read(model), _config(config), _profile(profile)
-    part = layers_of(graph, chosen)
-    values = inputs_of(part, graph, _inputs(graph, sources), arithmetic)
-    return compile_graph(part, machine, arithmetic, fuse=fuse, resident=resident), values
+    whole = _network(model, config, profile)
+    part = layers_of(whole.graph, chosen)
+    values = inputs_of(part, whole.graph, _inputs(whole.graph, sources), whole.profile)
+    return _Network(part, whole.config, whole.profile).compile(fuse=fuse, resident=resident), values
 
 
 def _program_json(program: Program) -> dict[str, Any]:

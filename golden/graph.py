@@ -115,15 +115,18 @@ class Operator:
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict)
     intermediates: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, _integers(getattr(self, name), f"operator {self.index}: {name}"))
-        if any(isinstance(value, np.generic) for value in self.options.values()):
-            plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.options.items()}
-            object.__setattr__(self, "options", MappingProxyType(plain))
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.options.items()}
+        object.__setattr__(self, "options", MappingProxyType(plain))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Options that cannot be changed cannot be pickled either.
+        return Operator, (self.index, self.kind, self.inputs, self.outputs, dict(self.options), self.intermediates)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, cast
 
 import flatbuffers
@@ -310,7 +309,7 @@ class _Reader:
             kind=kind,
             inputs=inputs,
             outputs=outputs,
-            options=MappingProxyType(self.options(table, kind)),
+            options=self.options(table, kind),
             intermediates=self.indices(table, "Intermediates", len(tensors), optional=True),
         )
 

@@ -309,9 +309,9 @@ def saving(study: Study) -> Figure | None:
     if study.wide is None:
         return None
     rows = [
-        (i, study.plain_traffic[i].total, study.wide.actions[i].traffic.total)
+        (i, study.plain_traffic[i].total, study.wide.layers[i].actions.traffic.total)
         for i in study.on_machine
-        if i in study.wide.actions and i in study.plain_traffic and study.plain_traffic[i].total
+        if i in study.wide.layers and i in study.plain_traffic and study.plain_traffic[i].total
     ]
     if not rows:
         return None

@@ -341,11 +341,10 @@ def energy(cost: CycleProfile | RunResult, table: EnergyTable = TABLES[DEFAULT_T
 
 def float_energy(design: FloatDesign, table: EnergyTable = TABLES[DEFAULT_TABLE]) -> EnergyReport:
     """What the same inference would cost in float32, on an array of as many float32 elements and the same memories."""
-    graph = design.program.graph
-    prices = _Prices(table, design.program.config)
+    prices = _Prices(table, design.config)
     layers = tuple(
-        LayerEnergy(graph.first + index, graph.operators[index].kind, prices.components(done, wide=True))
-        for index, done in design.actions.items()
+        LayerEnergy(layer.index, layer.op, prices.components(layer.actions, wide=True))
+        for layer in design.layers.values()
     )
     return EnergyReport(table=table, layers=layers, collisions=NONE, cycles=design.cycles)
 

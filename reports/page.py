@@ -195,8 +195,8 @@ def _saving(study: Study) -> str:
         return ""
     narrow, wide = study.total_plain_traffic.total, study.wide.traffic.total
     ratios = [
-        done.traffic.total / study.plain_traffic[i].total
-        for i, done in study.wide.actions.items()
+        layer.actions.traffic.total / study.plain_traffic[i].total
+        for i, layer in study.wide.layers.items()
         if i in study.plain_traffic and study.plain_traffic[i].total
     ]
     beyond = sum(ratio > BEYOND_WIDTH for ratio in ratios)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..compiler.program import CompileError, HostStep, MachineStep, Program
 from ..golden.graph import Graph, ModelError
 from ..golden.numerics import Profile
 from ..golden.runtime import Session
+from ..sim.errors import MachineError, SimulatorError
 from ..sim.model import CycleProfile, LayerCost, profile
 from ..sim.result import RunResult
 from ..sim.rtl import DEFAULT_LATENCY
@@ -207,11 +209,11 @@ class Study:
         if index in self.layer_energy:
             spent = self.layer_energy[index].total
             value["energy"] = [spent.low, spent.high]
-        if self.wide is not None and index in self.wide.actions:
+        if self.wide is not None and index in self.wide.layers:
             value["int8_unfused_cycles"] = self.plain.layers[index].cycles
             value["int8_unfused_traffic"] = asdict(self.plain_traffic[index])
-            value["float32_cycles"] = self.wide.layer_cycles[index]
-            value["float32_traffic"] = asdict(self.wide.actions[index].traffic)
+            value["float32_cycles"] = self.wide.layers[index].cycles
+            value["float32_traffic"] = asdict(self.wide.layers[index].actions.traffic)
         for kind in ("weights", "activations"):
             distribution = found.get((index, kind))
             if distribution is not None:
@@ -239,6 +241,7 @@ def study(
     table: EnergyTable = TABLES[DEFAULT_TABLE],
     clock: float = DEFAULT_CLOCK,
     file_bytes: int | None = None,
+    wide: Callable[[], FloatDesign] | None = None,
     told: Told = lambda what: None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
@@ -262,6 +265,8 @@ def study(
         Hertz, for times and powers.
     file_bytes
         Size of the network's file.
+    wide
+        Gives the network in float32, where somebody is at it already; see `float_design_beside`.
     told, progress
         Called with what is being done, and with how far a run is.
 
@@ -278,8 +283,6 @@ def study(
     if any(step.fusions for step in program.steps if isinstance(step, MachineStep)):
         told("layers one after the other")
         plain = profile(compile(program.graph, program.config, program.profile, fuse=False), latency)
-    told("float32 on the same memories")
-    wide, reason = _wide(program, latency)
     result = None
     if backend == "model":
         told("golden runtime")
@@ -295,6 +298,8 @@ def study(
         for runtime in OTHER_RUNTIMES
         if runtime is not program.profile
     }
+    told("float32 on the same memories")
+    design, reason = _wide(wide or partial(float_design, program, latency))
     return Study(
         program=program,
         profile=cost,
@@ -306,8 +311,8 @@ def study(
         plain=plain,
         plain_traffic={operator: done.traffic for operator, done in actions_of(plain)[0].items()},
         plain_energy=energy(plain, table),
-        wide=wide,
-        wide_energy=None if wide is None else float_energy(wide, table),
+        wide=design,
+        wide_energy=None if design is None else float_energy(design, table),
         wide_reason=reason,
         occupants=occupancy(cost),
         distributions=tuple(distributions(program.graph, tensors)),
@@ -317,12 +322,10 @@ def study(
     )
 
 
-def _wide(program: Program, latency: int) -> tuple[FloatDesign | None, str]:
-    if not program.machine_operators:
-        return None, "no operator runs on the machine"
+def _wide(made: Callable[[], FloatDesign]) -> tuple[FloatDesign | None, str]:
     try:
-        return float_design(program, latency), ""
-    except (CompileError, ValueError) as error:
+        return made(), ""
+    except (CompileError, MachineError, SimulatorError, ValueError) as error:
         return None, str(error)
 
 

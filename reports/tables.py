@@ -147,12 +147,13 @@ def quantization(study: Study) -> Table | None:
     if study.wide is None or study.wide_energy is None:
         return None
     rows = []
-    wide_energy = dict(zip(study.wide.actions, study.wide_energy.layers, strict=True))
+    wide_energy = dict(zip(study.wide.layers, study.wide_energy.layers, strict=True))
     plain_energy = {layer.index - study.graph.first: layer for layer in study.plain_energy.layers}
     for index in study.on_machine:
-        if index not in study.wide.actions or index not in plain_energy:
+        if index not in study.wide.layers or index not in plain_energy:
             continue
-        layer, narrow, wide = study.plain.layers[index], study.plain_traffic[index], study.wide.actions[index].traffic
+        layer, float_layer = study.plain.layers[index], study.wide.layers[index]
+        narrow, wide = study.plain_traffic[index], float_layer.actions.traffic
         spent, wide_spent = plain_energy[index].total, wide_energy[index].total
         rows.append(
             (
@@ -164,8 +165,8 @@ def quantization(study: Study) -> Table | None:
                 number(wide.activations),
                 times(_ratio(wide.total, narrow.total)),
                 number(layer.cycles),
-                number(study.wide.layer_cycles[index]),
-                times(_ratio(study.wide.layer_cycles[index], layer.cycles)),
+                number(float_layer.cycles),
+                times(_ratio(float_layer.cycles, layer.cycles)),
                 joules(spent),
                 joules(wide_spent),
                 times(_ratio(wide_spent.middle, spent.middle)),

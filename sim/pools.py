@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .errors import SimulatorError
@@ -46,6 +46,17 @@ def in_processes(jobs: Sequence[Task], count: int) -> Iterator[tuple[int, Outcom
                     yield places[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            workers.close()
+
+
+@contextmanager
+def beside(job: Task) -> Iterator[Future[Outcome]]:
+    """Performs a job in a process of its own, which ends with the context; its future may hold a SimulatorError."""
+    workers = _Workers()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(workers.perform, job)
+        finally:
             workers.close()
 
 

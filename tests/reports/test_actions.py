@@ -102,10 +102,10 @@ def test_float32_moves_four_times_the_activations_and_takes_longer() -> None:
     # Ten bytes of output take two beats in int8, forty take five.
     assert design.traffic.activations == 4 * (narrow.activations - 6)
     assert 3 * narrow.weights < design.traffic.weights < 4 * narrow.weights
-    assert sum(design.layer_cycles.values()) == design.cycles > cost.cycles
+    assert sum(layer.cycles for layer in design.layers.values()) == design.cycles > cost.cycles
     # The same products, tile by tile.
     multiplications = sum(layer.multiplications for layer in layers.values())
-    assert sum(done.multiplications for done in design.actions.values()) == multiplications
+    assert sum(layer.actions.multiplications for layer in design.layers.values()) == multiplications
 
 
 def test_float32_s_beats_are_those_of_its_cycle_model() -> None:
@@ -115,4 +115,4 @@ def test_float32_s_beats_are_those_of_its_cycle_model() -> None:
         ("read_beats", design.traffic.weights + design.traffic.activations_read),
         ("write_beats", design.traffic.activations_written),
     ):
-        assert sum(step.timeline.counters[beats] for step in design.steps) * 16 == moved
+        assert design.counters[beats] * 16 == moved
