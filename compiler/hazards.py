@@ -19,12 +19,12 @@ from ..hw.commands import Opcode
 ENGINES = tuple(Opcode)
 
 
-class Space(enum.Enum):
+class Space(enum.IntEnum):
     """An address space that commands read and write."""
 
-    DRAM = "dram"
-    SCRATCHPAD = "scratchpad"
-    WEIGHTS = "weights"
+    DRAM = 0
+    SCRATCHPAD = 1
+    WEIGHTS = 2
 
 
 class Channels(NamedTuple):
@@ -131,7 +131,7 @@ class Hazards:
     """Follows the commands of a program, in the order in which they are emitted."""
 
     def __init__(self) -> None:
-        self._timelines = {space: _Timeline() for space in Space}
+        self._timelines = [_Timeline() for _ in Space]
         self._issued = [0, 0, 0]
 
     def issue(self, engine: Opcode, accesses: Iterable[Access]) -> Mapping[Opcode, int]:
@@ -150,7 +150,7 @@ class Hazards:
         for space, start, stop, write, channels in accesses:
             writers = others if write or engine is not Opcode.EXECUTE else range(len(ENGINES))
             for state in self._timelines[space].states(start, stop):
-                written = state.writers(channels)
+                written = state.written if state.part is None else state.writers(channels)
                 for other in writers:
                     if written[other] > awaited[other]:
                         awaited[other] = written[other]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..hw.commands import Command, Execute, Finish, Load, Memory, Opcode, Store
 from ..hw.config import Config
 from .hazards import Access, Hazards, Space
-from .timing import Clock, execute_cycles
+from .timing import Clock, execute_cycles, transfer_cycles
 
 HIDDEN_BEAT = 0.25
 """What a beat on the bus costs, in cycles, where it delays nothing: energy, and room for the layers around."""
@@ -42,9 +42,6 @@ class Activity:
     array_cycles: int = 0
     writes: int = 0
     bytes: int = 0
-
-    def __add__(self, other: Activity) -> Activity:
-        return Activity(self.array_cycles + other.array_cycles, self.writes + other.writes, self.bytes + other.bytes)
 
     def __sub__(self, other: Activity) -> Activity:
         return Activity(self.array_cycles - other.array_cycles, self.writes - other.writes, self.bytes - other.bytes)
@@ -84,17 +81,24 @@ class Schedule:
         self._clock = Clock(config)
         self._commands: list[Scheduled] = []
         self._executes = 0
-        self.activity = Activity()
+        self._array_cycles = 0
+        self._writes = 0
+        self._bytes = 0
+
+    @property
+    def activity(self) -> Activity:
+        """What all commands so far do."""
+        return Activity(self._array_cycles, self._writes, self._bytes)
 
     @property
     def bytes(self) -> int:
         """Bytes of all loads and stores so far."""
-        return self.activity.bytes
+        return self._bytes
 
     @property
     def beats(self) -> int:
         """Beats on the bus, if no transfer had edges."""
-        return self.bytes // self.config.bus_bytes
+        return self._bytes // self.config.bus_bytes
 
     @property
     def cycles(self) -> int:
@@ -180,15 +184,18 @@ class Schedule:
         note: str,
         executes: int = 0,
     ) -> None:
-        awaited = dict(self._hazards.issue(kind.opcode, accesses))
-        awaited[Opcode.EXECUTE] = max(awaited.get(Opcode.EXECUTE, 0), executes)
+        awaited = self._hazards.issue(kind.opcode, accesses)
+        if executes > awaited.get(Opcode.EXECUTE, 0):
+            awaited = {**awaited, Opcode.EXECUTE: executes}
         command = kind(**fields, **{_WAITS[opcode]: count for opcode, count in awaited.items()})
         if isinstance(command, Execute):
-            writes = command.blocks * command.pixels if command.finish == Finish.STORE else 0
-            self.activity += Activity(execute_cycles(command, self.config), writes)
+            busy = execute_cycles(command, self.config)
+            self._array_cycles += busy
+            self._writes += command.blocks * command.pixels if command.finish == Finish.STORE else 0
         else:
-            self.activity += Activity(bytes=command.length)
-        start = self._clock.run(command, awaited)
+            busy = transfer_cycles(command, self.config)
+            self._bytes += command.length
+        start = self._clock.run(command, busy, awaited)
         self._commands.append(Scheduled(start, command, self.operator, note))
         if self.cost >= self._limit:
             raise TooDear

@@ -16,39 +16,47 @@ DRAM_LATENCY = 64
 
 
 class Clock:
-    """The time at which each engine is free, and at which each of its commands has completed. In cycles."""
+    """The time at which each engine is free, and at which each of its commands has completed. In cycles.
+
+    Attributes
+    ----------
+    end
+        When everything has completed.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._free = dict.fromkeys(Opcode, 0)
         self._done: dict[Opcode, list[int]] = {opcode: [0] for opcode in Opcode}
+        self.end = 0
 
-    @property
-    def end(self) -> int:
-        """When everything has completed."""
-        return max(done[-1] for done in self._done.values())
-
-    def run(self, command: Load | Execute | Store, awaited: Mapping[Opcode, int]) -> int:
-        """Takes the next command of its engine; returns when it starts."""
-        config = self._config
+    def run(self, command: Load | Execute | Store, busy: int, awaited: Mapping[Opcode, int]) -> int:
+        """Takes the next command of its engine, which it keeps `busy` for so many cycles; returns when it starts."""
+        config, free = self._config, self._free
         opcode = command.opcode
         # Command words come through the channel that loads use.
-        self._free[Opcode.LOAD] += -(-command.words() * WORD_BITS // config.bus_bits)
-        ready = max((self._done[other][count] for other, count in awaited.items()), default=0)
-        match command:
-            case Execute():
-                # The first tile of weights moves in while the last pass of the command before streams.
-                start = max(self._free[opcode] - config.rows, ready, 0)
-                begin = start + config.rows
-                self._free[opcode] = begin + execute_cycles(command, config)
-                done = self._free[opcode] + config.rows + config.columns + 18
-            case Load() | Store():
-                start = max(self._free[opcode], ready)
-                lane = command.dram_address % config.bus_bytes
-                self._free[opcode] = start + (lane + command.length + config.bus_bytes - 1) // config.bus_bytes
-                done = self._free[opcode] + DRAM_LATENCY
+        free[Opcode.LOAD] += -(-command.words() * WORD_BITS // config.bus_bits)
+        ready = 0
+        for other, count in awaited.items():
+            ready = max(ready, self._done[other][count])
+        if opcode is Opcode.EXECUTE:
+            # The first tile of weights moves in while the last pass of the command before streams.
+            start = max(free[opcode] - config.rows, ready)
+            free[opcode] = start + config.rows + busy
+            done = free[opcode] + config.rows + config.columns + 18
+        else:
+            start = max(free[opcode], ready)
+            free[opcode] = start + busy
+            done = free[opcode] + DRAM_LATENCY
         self._done[opcode].append(done)
+        self.end = max(self.end, done)
         return start
+
+
+def transfer_cycles(command: Load | Store, config: Config) -> int:
+    """Beats of the bus that a command keeps."""
+    lane = command.dram_address % config.bus_bytes
+    return (lane + command.length + config.bus_bytes - 1) // config.bus_bytes
 
 
 def execute_cycles(command: Execute, config: Config) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from eightfold.compiler import compile
 from eightfold.compiler.storage import from_bytes, to_bytes
 from eightfold.golden.graph import Graph, Operator, Tensor
+from eightfold.golden.writer import write
 from eightfold.hw.config import Config
 
 from ..compiler.networks import Builder
@@ -48,3 +50,12 @@ def test_dimensions_that_are_no_integers_are_refused(shape: Any) -> None:
 def test_indices_that_are_no_integers_are_refused() -> None:
     with pytest.raises(TypeError, match=r"operator 2: outputs is \(1\.0,\); integers were expected"):
         Operator(2, "RELU", (0,), (1.0,))  # type: ignore[arg-type]
+
+
+def test_a_network_can_be_sent_to_another_process() -> None:
+    graph = network(int)
+    other = pickle.loads(pickle.dumps(graph))
+    assert write(other) == write(graph)
+    assert other.operators[0].options == graph.operators[0].options
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        other.operators[0].options["stride_h"] = 5

@@ -7,10 +7,11 @@ import dataclasses
 import pytest
 
 from eightfold.compiler import compile
+from eightfold.compiler.program import CompileError
 from eightfold.golden.reader import read
 from eightfold.hw.config import KIB, Config
 from eightfold.reports.actions import Actions, Traffic, actions_of
-from eightfold.reports.float_design import float_design
+from eightfold.reports.float_design import FloatTask, float_design, float_design_beside
 from eightfold.sim.model import CycleProfile, profile
 from eightfold.sim.simulation import run
 
@@ -116,3 +117,19 @@ def test_float32_s_beats_are_those_of_its_cycle_model() -> None:
         ("write_beats", design.traffic.activations_written),
     ):
         assert design.counters[beats] * 16 == moved
+
+
+def test_float32_in_a_process_of_its_own_is_the_same() -> None:
+    program = CASES["strips and a 16-byte bus"].program
+    with float_design_beside(FloatTask(program.graph, program.config, program.profile, 20)) as wide:
+        assert wide() == float_design(program, 20)
+
+
+def test_why_there_is_no_float32_comes_from_there_too() -> None:
+    program = CASES["strips and a 16-byte bus"].program
+    small = dataclasses.replace(program.config, scratchpad_bytes=4 * KIB)
+    with (
+        float_design_beside(FloatTask(program.graph, small, program.profile, 20)) as wide,
+        pytest.raises(CompileError, match="they need 2246 bytes of scratchpad; there are 1024"),
+    ):
+        wide()
