@@ -77,7 +77,7 @@ def _readme(program: Program) -> str:
 | `package_vivado.tcl` | packages it as an IP for Vivado's block design |
 | `eightfold_litex.py` | the same for LiteX: `add_eightfold(soc, origin)` |
 | `driver/` | a driver in C99, and the registers as a C header |
-| `testbench.v`, `Makefile` | the test |
+| `testbench.v`, `surroundings.vh`, `Makefile` | the test |
 | `network/` | what the test runs, as memory words; `program.efp` is the same for the driver |
 | `files.sha256` | what was exported: `sha256sum -c files.sha256` |
 """

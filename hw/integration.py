@@ -100,7 +100,7 @@ def integration_files(config: Config, network_files: list[str]) -> Iterator[tupl
         "CONNECTIONS": ",\n".join(f"    .{port.name}({port.name})" for port in listed),
         "REGISTERS": "\n".join(_ipx_registers()),
     }
-    for name in ("testbench.v", "Makefile", "eightfold.core", "package_vivado.tcl", "instance.v"):
+    for name in ("testbench.v", "surroundings.vh", "Makefile", "eightfold.core", "package_vivado.tcl", "instance.v"):
         yield name, _filled(name, values)
     yield "eightfold_litex.py", _filled("eightfold_litex.py.in", values)
     yield "ports.md", _ports_page(config, listed)

