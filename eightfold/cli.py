@@ -447,7 +447,8 @@ def report(
             pages = render(found, told)
         write_folder(out, {name: text.encode() for name, text in pages.items()}, "report.sha256")
         if json_part is not None:
-            json_part.write_text(_json(found.to_json()), encoding="utf-8")
+            with _said_of(json_file):
+                json_part.write_text(_json(found.to_json()), encoding="utf-8")
     if json_file == "-":
         typer.echo(_json(found.to_json()), nl=False)
     else:
@@ -592,7 +593,7 @@ def compile(
         raise UsageError("--listing and --json are both -; stdout holds one of them")
     program = _program(model, config, profile, fuse=fuse)
     if out is not None:
-        with replacing(out) as part:
+        with replacing(out) as part, _said_of(out):
             program.save(part)
     if listing == "-":
         typer.echo(program.listing(), nl=False)
@@ -726,7 +727,8 @@ def quantize(
                 test=measured,
                 report=lambda done, total: show(done / total, done),
             )
-        part.write_bytes(write(result.graph))
+        with _said_of(out):
+            part.write_bytes(write(result.graph))
     _deliver(result.measurement.to_json(), json_file, quantization_report(result.measurement))
 
 
@@ -742,7 +744,7 @@ def dequantize(
     from .training.dequantization import dequantize as in_float
 
     graph = in_float(read(model))
-    with replacing(out) as part:
+    with replacing(out) as part, _said_of(out):
         part.write_bytes(write(graph))
     if json_file is not None:
         made = {"format": "eightfold-dequantize/1", "model": graph.name, "operators": len(graph.operators)}
@@ -801,9 +803,8 @@ def demo(
     with _progress(f"digits on {config}") as report:
         demonstration = demonstrate(_config(config), images, report)
     target = folder(out)
-    with replacing(target / "demo.json") as part:
-        part.write_text(_json(demonstration.to_json()), encoding="utf-8")
-    with replacing(target / "layers.png") as part:
+    _write(target / "demo.json", _json(demonstration.to_json()))
+    with replacing(target / "layers.png") as part, _said_of(target / "layers.png"):
         from .reports.figure import save_figure
 
         save_figure(demonstration.results[0], part)

@@ -117,7 +117,7 @@ def _missing(name: str, study: Study) -> str:
             return f"{' and '.join(runtimes)} compute every element as {study.program.profile.value} does."
         return "No operator could be computed by another runtime from these tensors."
     if not study.on_machine:
-        return "No operator runs on the machine, so there is nothing to show; the layers' table says why."
+        return "No operator runs on the machine, so there is nothing to show; the conditions at the end say why."
     if name in ("saving", "energy-saved"):
         return f"In float32 the network cannot be laid out on this machine: {study.wide_reason}."
     if name == "memory":

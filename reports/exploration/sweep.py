@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -313,12 +313,15 @@ def _journal(out: Path) -> Iterator[IO[str]]:
         file = path.open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise SimulatorError(f"{path} cannot be written: {error.strerror}") from None
-    with file:
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise SimulatorError(f"another exploration is at work in {out}") from None
         yield file
+    finally:
+        with suppress(OSError):  # what a full disk did not take has been said by then
+            file.close()
 
 
 def _read(journal: IO[str]) -> dict[str, list[dict[str, Any]]]:

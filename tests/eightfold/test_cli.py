@@ -469,20 +469,47 @@ def test_report_replaces_its_own_files_and_no_one_else_s(capsys: pytest.CaptureF
     assert Path("out/notes.txt").read_text() == "mine"
 
 
+def run_out_of_disk(folder: Path, *arguments: str, room: int = 500) -> str:
+    """Runs a command that cannot write files of more bytes than `room`; returns what it says, which is one line."""
+    program = "import sys; from eightfold.cli import main; sys.exit(main())"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=folder)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    return line
+
+
 @pytest.mark.parametrize("option", ["--json", "--dump", "--figure", "--trace"])
 def test_a_full_disk_under_an_output_is_said(tmp_path: Path, option: str) -> None:
     name = {"--figure": "o.svg", "--dump": "o.npz"}.get(option, "o.json")
-    program = "import sys; from eightfold.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "run", DIGITS, "--backend", "model", option, name]
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=tmp_path)
-    assert done.returncode == 2
+    said = run_out_of_disk(tmp_path, "run", DIGITS, "--backend", "model", option, name)
     what = "the trace" if option == "--trace" else name
-    assert done.stderr == f"eightfold: error: {what} cannot be written: File too large\n"
+    assert said == f"eightfold: error: {what} cannot be written: File too large"
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dequantize", DIGITS, "-o", "o.tflite"),
+        ("compile", DIGITS, "-o", "o.efp"),
+        ("report", DIGITS, "--out", "o"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_full_disk_under_a_result_is_said(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = run_out_of_disk(tmp_path, *arguments)
+    assert said == f"eightfold: error: {arguments[-1]} cannot be written: File too large"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_under_finished_points_is_said(tmp_path: Path) -> None:
+    said = run_out_of_disk(tmp_path, "explore", DIGITS, "--rows", "4", "--columns", "4", "--out", "o", room=50)
+    assert said == "eightfold: error: o/points.jsonl cannot be written: File too large"
 
 
 def test_every_command_knows_quiet_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
