@@ -111,7 +111,8 @@ def write_folder(path: Path, files: Mapping[str, bytes], manifest: str = MANIFES
 
     What the same list of an earlier call names is replaced, or removed where there is no such file any more; other
     files stay, among them those of other lists.
-    Nothing is touched unless everything could be written: the files are made beside the folder and then renamed.
+    Nothing is touched unless everything could be written: the files are made in a hidden folder and then renamed. That
+    lies in the folder itself, which may be a file system of its own, and all that may be written to.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def write_folder(path: Path, files: Mapping[str, bytes], manifest: str = MANIFES
         for name in files:
             _check_own(path / name, before.get(name))
         stale = [name for name in before if name not in files and _unchanged(path / name, before[name])]
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.resolve().parent))
+        work = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=path))
         try:
             for name, content in {**files, manifest: listing}.items():
                 (work / name).parent.mkdir(parents=True, exist_ok=True)

@@ -278,6 +278,26 @@ def test_an_interrupt_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_folder_is_written_without_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is a mount point, or all that a user may write to."""
+    out = tmp_path / "out"
+    out.mkdir()
+    rename = Path.replace
+
+    def on_one_file_system(self: Path, target: Path) -> Path:
+        assert out in self.parents
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", on_one_file_system)
+    tmp_path.chmod(0o555)
+    try:
+        write_folder(out, FILES)
+    finally:
+        tmp_path.chmod(0o755)
+    assert set(tree(out)) == {*FILES, MANIFEST}
+    assert sorted(os.listdir(out)) == ["a", "b", MANIFEST]
+
+
 def test_the_documentation_lists_every_parameter() -> None:
     page = (Path(__file__).parents[2] / "docs" / "fpga.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [field.name for field in fields(Config)]
