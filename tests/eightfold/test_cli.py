@@ -227,7 +227,7 @@ def test_export_writes_verilog_and_the_configuration_that_makes_it_again(capsys:
 
 def test_export_takes_a_network_for_its_bench(capsys: pytest.CaptureFixture[str]) -> None:
     text = succeed(capsys, "export", DIGITS, "--config", "4x4", "--out", "a", "--input", "random:3")
-    assert "23 files" in text
+    assert "24 files" in text
     Path("a/eightfold.v").write_text("mine")
     for arguments, problem in (
         (["--out", "b", "--input", "random:3"], "--input is given without a network"),
