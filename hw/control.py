@@ -3,7 +3,7 @@
 import enum
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -252,11 +252,15 @@ class ControlUnit(wiring.Component):
         resetting = Signal()
         done = Signal()
         interrupts = Signal(len(Interrupt))
-        first = self._first_error(m)
+        found, first = self._first_error(m)
+        finding = Signal()
         complete = self._complete(m, state)
         over = (state == _State.DRAIN) & self.quiet
         failed = Signal()
 
+        m.d.sync += finding.eq(0)
+        with m.If(finding):
+            m.d.sync += error.eq(first)
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 m.d.sync += resetting.eq(0)
@@ -267,8 +271,8 @@ class ControlUnit(wiring.Component):
             with m.Case(_State.LAUNCH):
                 m.d.sync += state.eq(_State.RUN)
             with m.Case(_State.RUN):
-                with m.If(first.code != ErrorCode.NONE):
-                    m.d.sync += [error.eq(first), state.eq(_State.DRAIN)]
+                with m.If(found):
+                    m.d.sync += [finding.eq(1), state.eq(_State.DRAIN)]
                 with m.Elif(complete):
                     m.d.sync += [done.eq(1), interrupts.eq(interrupts | Interrupt.DONE), state.eq(_State.IDLE)]
             with m.Case(_State.DRAIN), m.If(self.quiet):
@@ -303,9 +307,8 @@ class ControlUnit(wiring.Component):
             m.d.sync += equal[place].eq(engine.dispatched[few] == engine.completed[few])
         return finished & equal.all()
 
-    def _first_error(self, m: Module) -> Any:
-        """The error to report, if any."""
-        first = Signal(ERROR)
+    def _first_error(self, m: Module) -> tuple[Value, Value]:
+        """Whether there is an error and, a cycle later, the one to report."""
         engines = [getattr(self, name) for name in ENGINES]
         # An engine that waits may call that busy.
         still = Signal()
@@ -336,13 +339,19 @@ class ControlUnit(wiring.Component):
             m.d.sync += [older.eq(Mux(first_one, oldest, engine.next_index)), older_waits.eq(waits | other_waits)]
             waits, oldest = older_waits, older
 
+        # Engines without an error say zero, and so does what is cleared because another counts.
         sources = [*(engine.error for engine in engines), self.dispatch_error]
-        with m.If(deadlock):
-            m.d.comb += [first.code.eq(ErrorCode.DEADLOCK), first.index.eq(oldest)]
-        for source in reversed(sources):
-            with m.If(source.code != ErrorCode.NONE):
-                m.d.comb += first.eq(source)
-        return first
+        erring = Cat(source.code != ErrorCode.NONE for source in sources)
+        early, late, stuck = (Signal(ERROR, name=name, reset_less=True) for name in ("early", "late", "stuck"))
+        m.d.sync += [
+            early.eq(Mux(erring[0], sources[0], sources[1])),
+            late.eq(Mux(erring[:2].any(), 0, Mux(erring[2], sources[2], sources[3]))),
+            stuck.code.eq(ErrorCode.DEADLOCK),
+            stuck.index.eq(oldest),
+        ]
+        with m.If(~deadlock | erring.any()):
+            m.d.sync += stuck.eq(0)
+        return erring.any() | deadlock, early.as_value() | late.as_value() | stuck.as_value()
 
     def _elaborate_counters(self, m: Module, registers: RegisterFile, begin: Any) -> None:
         m.submodules.counters = counters = Counters(count=len(COUNTERS), width=32)

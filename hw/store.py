@@ -4,10 +4,9 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from . import axi, scratchpad
+from . import axi, queue, scratchpad
 from .commands import INDEX_BITS, Store
 from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
@@ -15,14 +14,14 @@ from .queue import Queue
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
 
-ROWS = 4
-"""Scratchpad rows that are on their way or in use at once: a row that is a beat is in use for four cycles."""
+ROW_LATENCY = scratchpad.STORE_LATENCY + queue.WRITE_LATENCY + queue.READ_LATENCY
+"""Cycles from the request of a row to the first of its beats that can move to the output."""
+
+ROWS = ROW_LATENCY + 1
+"""Scratchpad rows that are on their way or in use at once: so many cycles is a row in use that is a beat."""
 
 TRANSFERS = 4
 """Commands whose bytes may wait behind those of the one that is being sent."""
-
-ROW_LATENCY = scratchpad.STORE_LATENCY + 1
-"""Cycles from the request of a row to the first of its beats that can move to the output."""
 
 COMPLETION_LATENCY = 2
 """Cycles from the answer to a command's last burst to the first in which the command counts as completed."""
@@ -190,7 +189,7 @@ class Sender(wiring.Component):
     """Reads rows of the scratchpad and sends their bytes as the beats of a bus.
 
     From the cycle after a transfer was taken on, it asks for one row per cycle as long as fewer than `ROWS` are on
-    their way or in use. A row that was asked for in cycle t can be sent from t + 3 on, one beat per cycle: a beat moves
+    their way or in use. A row that was asked for in cycle t can be sent from t + 4 on, one beat per cycle: a beat moves
     to the output's register when that is free, its burst is announced and the beats before it have moved.
 
     Members
@@ -221,23 +220,16 @@ class Sender(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.queue = queue = Queue(shape=_transfer_layout(config), depth=TRANSFERS)
-        rows = Memory(MemoryData(shape=8 * config.scratchpad_row_bytes, depth=ROWS, init=[]), attrs={"no_rw_check": 1})
-        m.submodules.rows = rows
+        # One of the rows is at the queue's output: its memory always has room.
+        m.submodules.rows = rows = Queue(shape=8 * config.scratchpad_row_bytes, depth=ROWS - 1, block=True)
         reserved = Signal(range(ROWS + 1))
-        arrived = Signal(range(ROWS + 1))
         arriving = Signal(scratchpad.STORE_LATENCY)
         asking = self._ask(m, queue, reserved)
-        released = self._send(m, queue, rows.read_port(domain="comb"), arrived)
-        write = rows.write_port()
-        tail = Signal(range(ROWS))
-        m.d.comb += [write.en.eq(arriving[-1]), write.addr.eq(tail), write.data.eq(self.scratchpad.data)]
+        released = self._send(m, queue, rows)
+        m.d.comb += [rows.i.valid.eq(arriving[-1]), rows.i.payload.eq(self.scratchpad.data)]
         m.d.sync += arriving.eq(Cat(asking, arriving))
-        with m.If(arriving[-1]):
-            m.d.sync += tail.eq(tail + 1)
         with m.If(asking ^ released):
             m.d.sync += reserved.eq(Mux(asking, reserved + 1, reserved - 1))
-        with m.If(arriving[-1] ^ released):
-            m.d.sync += arrived.eq(Mux(arriving[-1], arrived + 1, arrived - 1))
         return m
 
     def _ask(self, m: Module, queue: Queue, reserved: Any) -> Any:
@@ -265,7 +257,7 @@ class Sender(wiring.Component):
             ]
         return self.scratchpad.enable
 
-    def _send(self, m: Module, queue: Queue, row: Any, arrived: Any) -> Any:
+    def _send(self, m: Module, queue: Queue, rows: Queue) -> Any:
         """Sends rows as beats; returns whether a row is done with in this cycle."""
         config = self._config
         transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` and `part` are those of the beat to come
@@ -278,22 +270,21 @@ class Sender(wiring.Component):
         released = Signal()
         parts = _parts(config)
         promised = Signal(range(config.outstanding_bursts + 1))  # bursts
-        head = Signal(range(ROWS))
         beat = self.beats.payload
         free = ~self.beats.valid | self.beats.ready
         m.d.comb += [
-            row.addr.eq(head),
             last.eq(left < 0),
             whole.eq(last | (transfer.place == config.burst_beats - 1)),
-            moving.eq(sending & (arrived != 0) & (promised != 0) & free),
+            moving.eq(sending & rows.o.valid & (promised != 0) & free),
             released.eq(moving & (last | (transfer.part == parts - 1))),
+            rows.o.ready.eq(released),
             queue.o.ready.eq(~sending | (moving & last)),
         ]
         with m.If(free):
             m.d.sync += self.beats.valid.eq(moving)
         with m.If(moving):
             m.d.sync += [
-                beat.data.eq(row.data.word_select(transfer.part, 8 * config.bus_bytes)),
+                beat.data.eq(rows.o.payload.word_select(transfer.part, 8 * config.bus_bytes)),
                 beat.strobe.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
                 beat.last.eq(whole),
                 transfer.place.eq(modulo(transfer.place + 1, config.burst_beats)),
@@ -308,6 +299,4 @@ class Sender(wiring.Component):
                 m.d.sync += [transfer.eq(queue.o.payload), first.eq(1)]
         with m.If(self.announced ^ (moving & whole)):
             m.d.sync += promised.eq(Mux(self.announced, promised + 1, promised - 1))
-        with m.If(released):
-            m.d.sync += head.eq(head + 1)
         return released
