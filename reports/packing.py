@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-PACKING = "eightfold-packing/2"
-"""Changes with what is packed, for results that are kept."""
+PACKING = "eightfold-packing/3"
+"""Changes with what is packed, here or in `carries`, for results that are kept."""
 
 _MULTIPLIER = "MULT18X18D"
 _REGISTER = "TRELLIS_FF"

@@ -31,6 +31,7 @@ from ..hw.verilog import convert
 from ..sim.cache import cached
 from ..sim.errors import SettingError, SimulatorError
 from ..sim.image import exported
+from .carries import pack_carries
 from .packing import PACKING, pack_multipliers
 from .table import NOT_MEASURED, new_table
 
@@ -74,7 +75,7 @@ class Target:
     Parameters
     ----------
     script
-        Yosys's command, without the name of the top module.
+        Yosys's commands; TOP stands for the name of the top module.
     weights
         For each resource, how many of it a cell takes, by patterns of cell types.
     devices
@@ -82,7 +83,8 @@ class Target:
     placer
         The variant of nextpnr; None where the open tools have none.
     packs
-        Whether registers can move into multipliers, as `packing` does it.
+        Whether registers can move into multipliers, and look-up tables into carry cells, as `packing` and `carries` do
+        it.
     """
 
     script: str
@@ -92,14 +94,26 @@ class Target:
     packs: bool = False
 
 
+_ABC9_MAPS = "&dch,-f;&if,-C,24,-F,4,-A,6,{W},{D};&mfs"
+
+_ECP5 = (
+    # ABC9 would trade area for speed everywhere; given what it may take between registers, it does where it must. It
+    # maps twice, the second time what the first has made, and looks longer for a small result.
+    f"scratchpad -set abc9.D 6000; scratchpad -set abc9.script +&scorr;&sweep;&dc2;{_ABC9_MAPS};&st;{_ABC9_MAPS}; "
+    # Short adders take less as look-up tables, in which what is before and behind them finds room.
+    "synth_ecp5 -top TOP -run begin:map_gates; "
+    "select -set short t:$alu r:Y_WIDTH<=6 %i; techmap -map +/techmap.v @short; opt -fast; "
+    "synth_ecp5 -top TOP -run map_gates:"
+)
+
+
 def _devices(*devices: Device) -> Mapping[str, Device]:
     return {device.name: device for device in devices}
 
 
 TARGETS: Mapping[str, Target] = {
     "ecp5": Target(
-        # ABC9 would trade area for speed everywhere; given what it may take between registers, it does where it must.
-        script="scratchpad -set abc9.D 6000; synth_ecp5",
+        script=_ECP5,
         weights={
             # TRELLIS_COMB: half of a carry cell, a quarter of a distributed memory.
             "LUT": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
@@ -128,7 +142,7 @@ TARGETS: Mapping[str, Target] = {
         packs=True,
     ),
     "ice40": Target(
-        script="synth_ice40 -device u -dsp -spram",
+        script="synth_ice40 -device u -dsp -spram -top TOP",
         weights={
             "LUT": {"SB_LUT4": 1},
             "FF": {"SB_DFF.*": 1},
@@ -146,7 +160,7 @@ TARGETS: Mapping[str, Target] = {
         placer="ice40",
     ),
     "xilinx": Target(
-        script="synth_xilinx -family xc7 -flatten -noiopad",
+        script="synth_xilinx -family xc7 -flatten -noiopad -top TOP",
         weights={
             "LUT": {"LUT[1-6]": 1, "RAM32M": 4, "RAM64M": 4, "RAM(32|64)X1D": 2, "SRL.*": 1},
             "FF": {"FD.*": 1},
@@ -162,7 +176,7 @@ TARGETS: Mapping[str, Target] = {
         placer=None,
     ),
     "gowin": Target(
-        script="synth_gowin",
+        script="synth_gowin -top TOP",
         weights={
             "LUT": {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 4, "RAM16SDP2": 2},
             "FF": {"DFF.*": 1},
@@ -423,13 +437,15 @@ def _tool(name: str, package: str, function: str) -> _Tool:
 def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> None:
     """Writes the netlist, packed, and cells.json with the types of all cells by the first names of their paths."""
     (folder / "machine.v").write_text(verilog, encoding="utf-8")
-    script = f"read_verilog machine.v; {family.script} -top {_MODULE}; check -assert; write_json netlist.json"
+    commands = family.script.replace("TOP", _MODULE)
+    script = f"read_verilog machine.v; {commands}; check -assert; write_json netlist.json"
     yosys.run(folder, "-q", "-p", script)
     if not (folder / "netlist.json").exists():
         raise SynthesisError("yosys wrote no netlist")
     netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     if family.packs:
         pack_multipliers(netlist["modules"][_MODULE])
+        pack_carries(netlist["modules"][_MODULE])
     found: dict[str, Counter[str]] = {}
     for name, cell in netlist["modules"][_MODULE]["cells"].items():
         if not cell["type"].startswith("$"):
