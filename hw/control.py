@@ -148,12 +148,12 @@ class RegisterFile(wiring.Component):
 
 
 class _State(enum.Enum):
-    """Where a run is."""
+    """Where a run is. A bit of its own tells whether it drains: all engines look at that."""
 
     IDLE = 0
     LAUNCH = 1
     RUN = 2
-    DRAIN = 3
+    DRAIN = 4
 
 
 class ControlUnit(wiring.Component):
@@ -232,7 +232,7 @@ class ControlUnit(wiring.Component):
             begin.eq(((command & Control.START) != 0) & ((command & Control.RESET) == 0) & self.idle),
             self.idle.eq(state == _State.IDLE),
             self.start.eq(state == _State.LAUNCH),
-            self.halt.eq(state == _State.DRAIN),
+            self.halt.eq(state[-1]),
             registers.locked.eq(~self.idle),
             registers.identity.eq(IDENTITY),
             registers.version.eq(VERSION),
@@ -255,32 +255,30 @@ class ControlUnit(wiring.Component):
         found, first = self._first_error(m)
         finding = Signal()
         complete = self._complete(m, state)
-        over = (state == _State.DRAIN) & self.quiet
+        over = self.halt & self.quiet
         failed = Signal()
 
         m.d.sync += finding.eq(0)
         with m.If(finding):
             m.d.sync += error.eq(first)
-        with m.Switch(state):
-            with m.Case(_State.IDLE):
-                m.d.sync += resetting.eq(0)
-                with m.If(begin):
-                    m.d.sync += [state.eq(_State.LAUNCH), done.eq(0), failed.eq(0), error.eq(0)]
-                with m.Elif(reset):
-                    m.d.sync += [done.eq(0), failed.eq(0), error.eq(0), interrupts.eq(0)]
-            with m.Case(_State.LAUNCH):
-                m.d.sync += state.eq(_State.RUN)
-            with m.Case(_State.RUN):
-                with m.If(found):
-                    m.d.sync += [finding.eq(1), state.eq(_State.DRAIN)]
-                with m.Elif(complete):
-                    m.d.sync += [done.eq(1), interrupts.eq(interrupts | Interrupt.DONE), state.eq(_State.IDLE)]
-            with m.Case(_State.DRAIN), m.If(self.quiet):
-                m.d.sync += state.eq(_State.IDLE)
-                with m.If(resetting | reset):
-                    m.d.sync += [error.eq(0), interrupts.eq(0)]
-                with m.Else():
-                    m.d.sync += [failed.eq(1), interrupts.eq(interrupts | Interrupt.ERROR)]
+        with m.If(self.idle):
+            m.d.sync += resetting.eq(0)
+            with m.If(begin):
+                m.d.sync += [state.eq(_State.LAUNCH), done.eq(0), failed.eq(0), error.eq(0)]
+            with m.Elif(reset):
+                m.d.sync += [done.eq(0), failed.eq(0), error.eq(0), interrupts.eq(0)]
+        with m.Elif(self.start):
+            m.d.sync += state.eq(_State.RUN)
+        with m.Elif(self.halt), m.If(self.quiet):
+            m.d.sync += state.eq(_State.IDLE)
+            with m.If(resetting | reset):
+                m.d.sync += [error.eq(0), interrupts.eq(0)]
+            with m.Else():
+                m.d.sync += [failed.eq(1), interrupts.eq(interrupts | Interrupt.ERROR)]
+        with m.Elif(found):
+            m.d.sync += [finding.eq(1), state.eq(_State.DRAIN)]
+        with m.Elif(complete):
+            m.d.sync += [done.eq(1), interrupts.eq(interrupts | Interrupt.DONE), state.eq(_State.IDLE)]
         with m.If(reset & ~self.idle & ~over):
             m.d.sync += [resetting.eq(1), done.eq(0), state.eq(_State.DRAIN)]
         clear = registers.interrupt_status_clear[: len(interrupts)]
@@ -313,7 +311,7 @@ class ControlUnit(wiring.Component):
         # An engine that waits may call that busy.
         still = Signal()
         patience = Signal(range(PATIENCE))
-        m.d.comb += still.eq(
+        m.d.sync += still.eq(
             self.stalled
             & Cat(engine.waiting for engine in engines).any()
             & Cat(engine.waiting | ~engine.busy for engine in engines).all()
@@ -328,7 +326,7 @@ class ControlUnit(wiring.Component):
         deadlock = Signal()
         waiting = Signal(len(ENGINES), reset_less=True)
         m.d.sync += [
-            deadlock.eq(still & (patience == PATIENCE - 1)),
+            deadlock.eq(still & (patience == PATIENCE - 2)),  # which is a cycle behind
             waiting.eq(Cat(engine.waiting for engine in engines)),
         ]
         waits, oldest = waiting[0], engines[0].next_index

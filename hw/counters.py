@@ -104,15 +104,18 @@ class Counters(wiring.Component):
         m.d.comb += read.addr.eq(slots[0])
         m.d.sync += [before[0].eq(Mux(cleared, 0, read.data)), emptied.eq(Mux(event, _following(recent), recent))]
 
-        # Then how many that is, and the sum; the last step writes it.
+        # Then how many that is, and then the sum; the last step writes it.
         distances = [0] * (1 << bits)
         for distance, state in enumerate(_states(bits)):
             distances[state] = distance
-        state, fresh = Signal(bits, reset_less=True), Signal(bits)
+        fresh = Signal(bits, reset_less=True)
         total = Signal(self._width, reset_less=True)
-        m.d.sync += [before[1].eq(before[0]), state.eq(emptied), total.eq(before[1] + fresh)]
+        m.d.sync += [
+            before[1].eq(before[0]),
+            fresh.eq(Array(Const(distance, bits) for distance in distances)[emptied]),
+            total.eq(before[1] + fresh),
+        ]
         m.d.comb += [
-            fresh.eq(Array(Const(distance, bits) for distance in distances)[state]),
             write.addr.eq(slots[-1]),
             write.data.eq(total),
             write.en.eq(visits[-1]),

@@ -10,7 +10,7 @@ from . import axi
 from .commands import COMMANDS, COUNT_BITS, INDEX_BITS, WORD_BITS, Field, Load
 from .config import Config
 from .engine import ERROR, note_error
-from .queue import Queue
+from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import bits_below, modulo
 
@@ -32,7 +32,7 @@ ASK_LATENCY = 2
 BUFFER_LATENCY = ASK_LATENCY + 1
 """Cycles from a beat's leaving the buffer to the asking for a burst that may take its room."""
 
-ROOM_LATENCY = 1
+ROOM_LATENCY = 2
 """Cycles from the one in which a command's last word leaves its queue to the first in which another may pass."""
 
 PASS_LATENCY = 1
@@ -248,12 +248,13 @@ class Dispatch(wiring.Component):
             m.submodules[f"{name}_queue"] = queue = Queue(shape=item, depth=depth, block=True)
             port = getattr(self, name)
             waiting = Signal(range(QUEUE_COMMANDS + 1), name=f"{name}_commands")
-            enters, leaves = passing & header & chosen[place], port.valid & port.ready & queue.o.payload.last
+            enters, leaves = passing & header & chosen[place], Signal(name=f"{name}_leaves")
+            m.d.sync += leaves.eq(port.valid & port.ready & queue.o.payload.last)
             with m.If(enters ^ leaves):
                 m.d.sync += waiting.eq(Mux(leaves, waiting - 1, waiting + 1))
             m.d.comb += [
                 chosen[place].eq(opcode == code),
-                free[place].eq(waiting != QUEUE_COMMANDS),
+                free[place].eq(~is_full(waiting, QUEUE_COMMANDS)),
                 queue.i.valid.eq(pushes[place]),
                 queue.i.payload.eq(passed),
                 queue.o.ready.eq(port.ready),
@@ -276,8 +277,7 @@ class Dispatch(wiring.Component):
         ]
         ends = ~header & (rest < 0)
         m.d.sync += pushes.eq(Mux(header, chosen, receiver) & passing.replicate(len(pushes)))
-        with m.If(passing):
-            m.d.sync += [passed.word.eq(Mux(header, Cat(word[: index_at.offset], index), word)), passed.last.eq(ends)]
+        m.d.sync += [passed.word.eq(Mux(header, Cat(word[: index_at.offset], index), word)), passed.last.eq(ends)]
         m.d.sync += self.finished.eq(~many & Mux(passing, left[:few] == 1, left[:few] == 0) & ~self.start)
         with m.If(passing):
             m.d.sync += left.eq(left - 1)

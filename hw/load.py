@@ -10,7 +10,7 @@ from . import axi, scratchpad, weights
 from .commands import INDEX_BITS, Load, Memory
 from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
-from .queue import Queue
+from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, lane_mask, modulo
 
@@ -152,7 +152,7 @@ class LoadEngine(wiring.Component):
         asked = ar.valid & ar.ready
         answered = r.valid & r.payload.last
         m.d.comb += [
-            allowed.eq((bursts != self._config.outstanding_bursts) & ~stopped),
+            allowed.eq(~is_full(bursts, self._config.outstanding_bursts) & ~stopped),
             ar.valid.eq(splitter.o.valid & allowed),
             ar.payload.eq(splitter.o.payload.burst),
             splitter.o.ready.eq(ar.ready & allowed),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
@@ -12,6 +12,11 @@ WRITE_LATENCY = 1
 
 READ_LATENCY = 1
 """Cycles from there to the output."""
+
+
+def is_full(count: Signal, most: int) -> Value:
+    """Whether a count that is `most` at most, and no wider than that takes, is that: a bit, for a power of two."""
+    return count == most if most & (most - 1) else count[-1]
 
 
 class Queue(wiring.Component):
@@ -62,7 +67,7 @@ class Queue(wiring.Component):
         push = self.i.valid & self.i.ready
         pop = Signal()
         m.d.comb += [
-            self.i.ready.eq(self.level != self._depth),
+            self.i.ready.eq(~is_full(self.level, self._depth)),
             write.en.eq(push),
             write.addr.eq(tail),
             write.data.eq(self.i.payload),
@@ -76,10 +81,8 @@ class Queue(wiring.Component):
             m.d.sync += tail.eq(self._after(tail))
         with m.If(pop):
             m.d.sync += head.eq(self._after(head))
-        with m.If(push & ~pop):
-            m.d.sync += self.level.eq(self.level + 1)
-        with m.Elif(pop & ~push):
-            m.d.sync += self.level.eq(self.level - 1)
+        with m.If(push ^ pop):
+            m.d.sync += self.level.eq(Mux(push, self.level + 1, self.level - 1))
         return m
 
     def _after(self, pointer: Any) -> Any:

@@ -224,15 +224,17 @@ class Scratchpad(wiring.Component):
             even = Mux(first[lane], ~odd, odd)
             byte = Mux(even, *(half.word_select(lane, 8) for half in halves))
             m.d.comb += chosen.word_select(lane, 8).eq(byte)
-        # If the freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place.
-        saved = Signal(8 * line, reset_less=True)
-        has_saved = Signal()
-        with m.If(moving):
-            m.d.sync += has_saved.eq(0)
-        with m.Elif(~has_saved):
-            m.d.sync += [has_saved.eq(1), saved.eq(chosen)]
+        # If a freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place. So
+        # they are taken in the first cycle in any case, by the register of two that is not in use: the banks are slow.
+        leaving = Signal()
+        turn = Signal()
+        held = [Signal(8 * line, name=f"held_{number}", reset_less=True) for number in range(2)]
+        m.d.sync += leaving.eq(moving)
+        for number, register in enumerate(held):
+            with m.If(leaving & stages[0]["enable"] & (turn != number)):
+                m.d.sync += register.eq(chosen)
+        registered = Mux(turn, held[1], held[0])
 
-        registered = Signal(8 * line, reset_less=True)
         coarse = Signal(8 * line, reset_less=True)
         data = Signal(8 * lanes, reset_less=True)
         # A row of weights keeps within a line; it needs no rotation.
@@ -252,7 +254,7 @@ class Scratchpad(wiring.Component):
                     m.d.sync += [stage[name].eq(previous[name]) for name in ("offset", "mask", "fill")]
                 previous = stage
             with m.If(stages[0]["enable"]):
-                m.d.sync += registered.eq(Mux(has_saved, saved, chosen))
+                m.d.sync += turn.eq(~turn)
             with m.If(stages[1]["enable"]):
                 high = stages[1]["offset"][fine_bits:place_bits]
                 m.d.sync += coarse.eq(_rotate_right(registered, high.shift_left(3 + fine_bits)))

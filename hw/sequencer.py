@@ -305,7 +305,10 @@ class Sequencer(wiring.Component):
         ]
         m.d.sync += self._begin.eq(self._take)
         with m.If(self._take):
-            m.d.sync += [self._front.eq(words), filled.eq(0), checked.eq(0), started.eq(started + 1)]
+            m.d.sync += [filled.eq(0), checked.eq(0), started.eq(started + 1)]
+        # Where there is room for a command, the front has done with its own, and may have what is no command yet.
+        with m.If(room & ~entering):
+            m.d.sync += self._front.eq(words)
 
         # The front: R rows of weights, then the pass that uses them.
         m.d.comb += self._follow.eq(
@@ -660,13 +663,14 @@ class Sequencer(wiring.Component):
 
         # Second register: the lanes as a mask, and whether they all lie in the scratchpad, and the outputs.
         outside, beyond, spills = Signal(), Signal(), Signal()
-        # By how much the first lane misses the memory's first byte, and what there is up to its end.
-        before = (1 << near) - address[:near]
-        after = config.scratchpad_bytes - address
-        early = (address < 0) & ~(address[near:].all() & (before <= low))
-        late = (after < 0) | (~after[near:].any() & (after[:near] < high))
+        # The memory is a multiple of `1 << near` bytes, as well as of the outputs' `1 << span`: few bits are added.
+        span = config.columns.bit_length()
+        piece, pieces = address[near:-1], config.scratchpad_bytes >> near
+        early = (address < 0) & ~(piece.all() & (address[:near] + low)[near])
+        late = (address >= 0) & ((piece >= pieces) | ((piece == pieces - 1) & (address[:near] + high > 1 << near)))
+        block, blocks = written[span:], config.scratchpad_bytes >> span
         m.d.comb += [
-            spills.eq(written + out.channels > config.scratchpad_bytes),
+            spills.eq((block >= blocks) | ((block == blocks - 1) & (written[:span] + out.channels > 1 << span))),
             self.read.upcoming.eq(valid[0] | tile.valid),
             self.swap.eq(swap[1]),
             self.depthwise.eq(depthwise[1]),

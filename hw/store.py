@@ -10,7 +10,7 @@ from . import axi, queue, scratchpad
 from .commands import INDEX_BITS, Store
 from .config import Config
 from .engine import Intake, engine_members, keep_account, note_error
-from .queue import Queue
+from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
 
@@ -160,7 +160,7 @@ class StoreEngine(wiring.Component):
         aw, b, o = self.write.aw, self.write.b, splitter.o
         free = ~aw.valid | aw.ready
         m.d.comb += [
-            o.ready.eq(free & (bursts != limit) & ~stopped),
+            o.ready.eq(free & ~is_full(bursts, limit) & ~stopped),
             announced.eq(o.valid & o.ready),
             answers.i.valid.eq(announced),
             answers.i.payload.last.eq(o.payload.last),
@@ -265,16 +265,18 @@ class Sender(wiring.Component):
         sending = Signal()
         first = Signal(reset_less=True)
         last = Signal()
-        whole = Signal()  # with this beat, its burst
+        edge = Signal(reset_less=True)  # it ends an aligned burst
+        whole = Signal()  # with it, its burst
         moving = Signal()
         released = Signal()
         parts = _parts(config)
+        following = modulo(transfer.place + 1, config.burst_beats)
         promised = Signal(range(config.outstanding_bursts + 1))  # bursts
         beat = self.beats.payload
         free = ~self.beats.valid | self.beats.ready
         m.d.comb += [
             last.eq(left < 0),
-            whole.eq(last | (transfer.place == config.burst_beats - 1)),
+            whole.eq(last | edge),
             moving.eq(sending & rows.o.valid & (promised != 0) & free),
             released.eq(moving & (last | (transfer.part == parts - 1))),
             rows.o.ready.eq(released),
@@ -287,7 +289,8 @@ class Sender(wiring.Component):
                 beat.data.eq(rows.o.payload.word_select(transfer.part, 8 * config.bus_bytes)),
                 beat.strobe.eq(lane_mask(config.bus_bytes, first, transfer.first_lane, last, transfer.last_lane)),
                 beat.last.eq(whole),
-                transfer.place.eq(modulo(transfer.place + 1, config.burst_beats)),
+                transfer.place.eq(following),
+                edge.eq(following == config.burst_beats - 1),
                 transfer.part.eq(modulo(transfer.part + 1, parts)),
                 first.eq(0),
             ]
@@ -296,7 +299,11 @@ class Sender(wiring.Component):
         with m.If(queue.o.ready):
             m.d.sync += sending.eq(queue.o.valid)
             with m.If(queue.o.valid):
-                m.d.sync += [transfer.eq(queue.o.payload), first.eq(1)]
+                m.d.sync += [
+                    transfer.eq(queue.o.payload),
+                    edge.eq(queue.o.payload.place == config.burst_beats - 1),
+                    first.eq(1),
+                ]
         with m.If(self.announced ^ (moving & whole)):
             m.d.sync += promised.eq(Mux(self.announced, promised + 1, promised - 1))
         return released
