@@ -1,6 +1,6 @@
 """What the engines have in common: how commands reach them, wait for other engines, and err."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -135,7 +135,22 @@ def keep_account(m: Module, engine: Any, *, started: Any, finished: Any, most: i
         m.d.sync += engine.completed.eq(engine.completed + 1)
 
 
-def note_error(m: Module, engine: Any, failed: Signal, code: ErrorCode | Any, index: Any) -> None:
-    """Sets `engine.error`, unless it is set, which the register `failed` tells."""
-    with m.If(~failed):
+class Error(NamedTuple):
+    """Whether there is an error, what it is and which command's."""
+
+    there: Any
+    code: ErrorCode | Any
+    index: Any
+
+
+def note_error(m: Module, engine: Any, failed: Signal, *errors: Error) -> None:
+    """Sets `engine.error` to the first that is there, unless it is set, which the register `failed` tells.
+
+    All errors come here together, so that what holds the register still is its enable.
+    """
+    *others, last = errors
+    code, index = last.code, last.index
+    for error in reversed(others):
+        code, index = Mux(error.there, error.code, code), Mux(error.there, error.index, index)
+    with m.If(~failed & Cat(error.there for error in errors).any()):
         m.d.sync += [failed.eq(1), engine.error.code.eq(code), engine.error.index.eq(index)]

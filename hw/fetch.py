@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from . import axi
 from .commands import COMMANDS, COUNT_BITS, INDEX_BITS, WORD_BITS, Field, Load
 from .config import Config
-from .engine import ERROR, note_error
+from .engine import ERROR, Error, note_error
 from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import bits_below, modulo
@@ -293,10 +293,13 @@ class Dispatch(wiring.Component):
             m.d.sync += header.eq(ends)
             with m.If(ends):
                 m.d.sync += index.eq(index + 1)
-        with m.If(good & self.i.payload.error):
-            note_error(m, self, failed, ErrorCode.FETCH_BUS, index)
-        with m.Elif(good & illegal):
-            note_error(m, self, failed, ErrorCode.ILLEGAL_COMMAND, index)
+        note_error(
+            m,
+            self,
+            failed,
+            Error(good & self.i.payload.error, ErrorCode.FETCH_BUS, index),
+            Error(good & illegal, ErrorCode.ILLEGAL_COMMAND, index),
+        )
         with m.If(self.start):
             m.d.sync += left.eq(self.words)
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from . import axi, scratchpad, weights
 from .commands import INDEX_BITS, Load, Memory
 from .config import Config
-from .engine import Intake, engine_members, keep_account, note_error
+from .engine import Error, Intake, engine_members, keep_account, note_error
 from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, lane_mask, modulo
@@ -97,18 +97,17 @@ class LoadEngine(wiring.Component):
             intake.execute_completed.eq(self.execute_completed),
             intake.store_completed.eq(self.store_completed),
         ]
-        started = self._start(m, intake, splitter, receiver, stopped, failed)
+        started, refusal = self._start(m, intake, splitter, receiver, stopped)
         self._ask(m, splitter, stopped)
         # Every command under way has a burst under way, is being split, or is being written.
         keep_account(m, self, started=started, finished=receiver.finished, most=config.outstanding_bursts + 2)
-        with m.If(receiver.failed):
-            note_error(m, self, failed, ErrorCode.READ_BUS, receiver.index)
+        note_error(m, self, failed, Error(receiver.failed, ErrorCode.READ_BUS, receiver.index), refusal)
         return m
 
     def _start(
-        self, m: Module, intake: Intake, splitter: BurstSplitter, receiver: Any, stopped: Any, failed: Any
-    ) -> Any:
-        """Checks a command and passes it on; returns whether it does so in this cycle."""
+        self, m: Module, intake: Intake, splitter: BurstSplitter, receiver: Any, stopped: Any
+    ) -> tuple[Any, Error]:
+        """Checks a command and passes it on; returns whether it does so in this cycle, and why not."""
         config = self._config
         command = intake.command.payload
         extent = Extent(
@@ -140,9 +139,7 @@ class LoadEngine(wiring.Component):
             transfer.last_lane.eq(extent.last_lane),
             transfer.index.eq(command.index),
         ]
-        with m.If(able & (extent.code != ErrorCode.NONE)):
-            note_error(m, self, failed, extent.code, command.index)
-        return started
+        return started, Error(able & (extent.code != ErrorCode.NONE), extent.code, command.index)
 
     def _ask(self, m: Module, splitter: BurstSplitter, stopped: Any) -> None:
         """Asks for bursts, as many as may be under way."""

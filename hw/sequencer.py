@@ -20,7 +20,7 @@ from .commands import (
     Opcode,
 )
 from .config import Config
-from .engine import ERROR, command_layout, note_error
+from .engine import ERROR, Error, command_layout, note_error
 from .registers import ErrorCode
 
 ISSUE_LATENCY = 2
@@ -243,15 +243,18 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        self._elaborate_commands(m)
+        errors: list[Error] = []
+        self._elaborate_commands(m, errors)
         self._elaborate_upcoming(m)
         self._elaborate_passes(m)
-        tile = self._elaborate_rows(m)
-        self._elaborate_steps(m, self._elaborate_vectors(m), tile)
+        tile = self._elaborate_rows(m, errors)
+        self._elaborate_steps(m, self._elaborate_vectors(m), tile, errors)
         self._elaborate_backlog(m)
+        # What lies further back in the pipeline is of an earlier command.
+        note_error(m, self, self._failed, *reversed(errors))
         return m
 
-    def _elaborate_commands(self, m: Module) -> None:
+    def _elaborate_commands(self, m: Module, errors: list[Error]) -> None:
         """Gathers words, and hands the command to the front when it may start."""
         config, words = self._config, self._next
         filled = Signal(range(Execute.words() + 1))
@@ -320,8 +323,7 @@ class Sequencer(wiring.Component):
         with m.Elif(entering):
             m.d.sync += [entering.eq(~self._start_pass), rows_left.eq(rows_left - 1)]
 
-        with m.If(able & ~legal):
-            note_error(m, self, self._failed, ErrorCode.ILLEGAL_COMMAND, words.index)
+        errors.append(Error(able & ~legal, ErrorCode.ILLEGAL_COMMAND, words.index))
 
     def _elaborate_upcoming(self, m: Module) -> None:
         """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream.
@@ -431,7 +433,7 @@ class Sequencer(wiring.Component):
                 self._pixels.move(self._start_pass, front.pixels),
             ]
 
-    def _elaborate_rows(self, m: Module) -> _TileRow:
+    def _elaborate_rows(self, m: Module, errors: list[Error]) -> _TileRow:
         """Reads weights, and a block's parameters behind them, in the order in which they lie.
 
         Returns the reads of staged ones, one cycle before the scratchpad is to see them.
@@ -473,10 +475,10 @@ class Sequencer(wiring.Component):
         row_bytes = config.weight_row_bytes
         beyond = address >= config.weight_bytes // row_bytes
         outside = tile_address >= config.scratchpad_bytes // row_bytes
-        with m.If(self.weights.enable & beyond):
-            note_error(m, self, self._failed, ErrorCode.WEIGHT_RANGE, index)
-        with m.Elif(self.tile_row & outside):
-            note_error(m, self, self._failed, ErrorCode.SCRATCHPAD_RANGE, index)
+        errors += [
+            Error(self.tile_row & outside, ErrorCode.SCRATCHPAD_RANGE, index),
+            Error(self.weights.enable & beyond, ErrorCode.WEIGHT_RANGE, index),
+        ]
         return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
     def _elaborate_backlog(self, m: Module) -> None:
@@ -600,7 +602,7 @@ class Sequencer(wiring.Component):
             m.d.sync += output_strip.eq(following)
         return _Vector(pixel, place, begin, emits, number, fresh, leaves, stores, output)
 
-    def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow) -> None:
+    def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow, errors: list[Error]) -> None:
         """Reads the vectors: which of their bytes exist, and what the later stages need to know."""
         config, command = self._config, self._pass
         lanes, shared = config.vector_bytes, config.turns > 1
@@ -693,7 +695,7 @@ class Sequencer(wiring.Component):
         # Sums of a pass that is the first as well as the last go past the accumulators, but may have to wait for lanes.
         held = 1 if shared else ~(self._first & stores)
         m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
-        with m.If(valid[1] & outside):
-            note_error(m, self, self._failed, ErrorCode.SCRATCHPAD_RANGE, read_index)
-        with m.Elif(beyond):
-            note_error(m, self, self._failed, ErrorCode.ACCUMULATOR_RANGE, index)
+        errors += [
+            Error(beyond, ErrorCode.ACCUMULATOR_RANGE, index),
+            Error(valid[1] & outside, ErrorCode.SCRATCHPAD_RANGE, read_index),
+        ]

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from . import axi, queue, scratchpad
 from .commands import INDEX_BITS, Store
 from .config import Config
-from .engine import Intake, engine_members, keep_account, note_error
+from .engine import Error, Intake, engine_members, keep_account, note_error
 from .queue import Queue, is_full
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
@@ -101,18 +101,19 @@ class StoreEngine(wiring.Component):
             intake.load_completed.eq(self.load_completed),
             intake.execute_completed.eq(self.execute_completed),
         ]
-        started = self._start(m, intake, splitter, sender, stopped, failed)
+        started, refusal = self._start(m, intake, splitter, sender, stopped)
         with m.If(started):
             m.d.sync += index.eq(intake.command.payload.index)
-        finished = self._announce(m, splitter, sender, index, stopped, failed)
+        finished, bad_news = self._announce(m, splitter, sender, index, stopped)
+        note_error(m, self, failed, bad_news, refusal)
         # Every command under way has an unanswered burst, or is being split.
         keep_account(m, self, started=started, finished=finished, most=config.outstanding_bursts + 1)
         return m
 
     def _start(
-        self, m: Module, intake: Intake, splitter: BurstSplitter, sender: "Sender", stopped: Any, failed: Any
-    ) -> Any:
-        """Checks a command and passes it on; returns whether it does so in this cycle."""
+        self, m: Module, intake: Intake, splitter: BurstSplitter, sender: "Sender", stopped: Any
+    ) -> tuple[Any, Error]:
+        """Checks a command and passes it on; returns whether it does so in this cycle, and why not."""
         config = self._config
         command = intake.command.payload
         extent = Extent(
@@ -140,14 +141,12 @@ class StoreEngine(wiring.Component):
             transfer.first_lane.eq(extent.first_lane),
             transfer.last_lane.eq(extent.last_lane),
         ]
-        with m.If(able & (extent.code != ErrorCode.NONE)):
-            note_error(m, self, failed, extent.code, command.index)
-        return started
+        return started, Error(able & (extent.code != ErrorCode.NONE), extent.code, command.index)
 
     def _announce(
-        self, m: Module, splitter: BurstSplitter, sender: "Sender", index: Any, stopped: Any, broken: Any
-    ) -> Any:
-        """Announces bursts, as many as may be unanswered; returns whether a command completes in this cycle."""
+        self, m: Module, splitter: BurstSplitter, sender: "Sender", index: Any, stopped: Any
+    ) -> tuple[Any, Error]:
+        """Announces bursts, as many as may be unanswered; returns whether a command completes, and bad news."""
         limit = self._config.outstanding_bursts
         # For each burst under way: does its answer complete a command, and which?
         answer = data.StructLayout({"last": 1, "index": INDEX_BITS})
@@ -180,9 +179,7 @@ class StoreEngine(wiring.Component):
             m.d.sync += failed.eq(b.payload[1])
         with m.If(announced ^ answered):
             m.d.sync += bursts.eq(Mux(announced, bursts + 1, bursts - 1))
-        with m.If(answered & failed):
-            note_error(m, self, broken, ErrorCode.WRITE_BUS, answers.o.payload.index)
-        return finished
+        return finished, Error(answered & failed, ErrorCode.WRITE_BUS, answers.o.payload.index)
 
 
 class Sender(wiring.Component):
