@@ -39,6 +39,8 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         runs = 1
     if finish is Finish.RETURN:
         blocks = kernel_rows = kernel_columns = 1
+    there = config.weight_bytes // config.weight_row_bytes
+    blocks = min(blocks, there // (kernel_rows * kernel_columns * runs * config.rows + PARAMETER_ROWS))
     tile_rows = blocks * kernel_rows * kernel_columns * runs * config.rows
     weight_rows = tile_rows + blocks * PARAMETER_ROWS
     scratchpad_rows = config.scratchpad_bytes // config.weight_row_bytes
@@ -48,9 +50,7 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
         "mode": mode,
         "finish": finish,
         "accumulate": draw(st.integers(0, 1)),
-        "weight_address": draw(
-            st.integers(0, max(0, config.weight_bytes // config.weight_row_bytes - weight_rows)),
-        ),
+        "weight_address": draw(st.integers(0, there - weight_rows)),
         "blocks": blocks,
         "last_channels": draw(st.integers(1, config.columns)),
         "source": draw(st.integers(0, config.scratchpad_bytes - reach)),

@@ -23,6 +23,7 @@ from eightfold.sim.attribution import attribute, completion_cycles, start_cycles
 from eightfold.sim.errors import MachineError, SettingError
 from eightfold.sim.icarus import Icarus
 from eightfold.sim.model import model_step, profile
+from eightfold.sim.refusal import refusal
 from eightfold.sim.rtl import RtlMachine
 from eightfold.sim.simulation import Simulation, run
 from eightfold.sim.trace import trace_events
@@ -91,6 +92,14 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Icarus]:
     with Icarus(config, memory_bytes=DRAM_BYTES, latency=latency) as machine:
         machine.write(0, bytes(DRAM_BYTES))
         yield machine
+
+
+@pytest.mark.parametrize("config", [config for config, _ in MACHINES.values()], ids=[*MACHINES])
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_streams_are_legal(config: Config, data: st.DataObject) -> None:
+    commands = data.draw(streams(config))
+    assert [refused for command in commands if (refused := refusal(command, config, DRAM_BYTES))] == []
 
 
 @needs_icarus
