@@ -20,7 +20,7 @@ ENGINES = tuple(Opcode)
 
 
 class Space(enum.IntEnum):
-    """An address space that commands read and write."""
+    """An address space that commands read and write; its number is its place among the timelines."""
 
     DRAM = 0
     SCRATCHPAD = 1
@@ -150,6 +150,7 @@ class Hazards:
         for space, start, stop, write, channels in accesses:
             writers = others if write or engine is not Opcode.EXECUTE else range(len(ENGINES))
             for state in self._timelines[space].states(start, stop):
+                # `writers`, without a call where there is no part.
                 written = state.written if state.part is None else state.writers(channels)
                 for other in writers:
                     if written[other] > awaited[other]:

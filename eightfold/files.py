@@ -111,8 +111,8 @@ def write_folder(path: Path, files: Mapping[str, bytes], manifest: str = MANIFES
 
     What the same list of an earlier call names is replaced, or removed where there is no such file any more; other
     files stay, among them those of other lists.
-    Nothing is touched unless everything could be written: the files are made in a hidden folder and then renamed. That
-    lies in the folder itself, which may be a file system of its own, and all that may be written to.
+    Nothing is touched unless everything could be written: the files are made in a hidden folder and then renamed. It
+    lies in the folder itself, which may be a mount point, or the only place that one may write to.
 
     Parameters
     ----------

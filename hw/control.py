@@ -337,7 +337,7 @@ class ControlUnit(wiring.Component):
             m.d.sync += [older.eq(Mux(first_one, oldest, engine.next_index)), older_waits.eq(waits | other_waits)]
             waits, oldest = older_waits, older
 
-        # Engines without an error say zero, and so does what is cleared because another counts.
+        # An engine without an error says zero; so do the halves that do not count: an OR chooses.
         sources = [*(engine.error for engine in engines), self.dispatch_error]
         erring = Cat(source.code != ErrorCode.NONE for source in sources)
         early, late, stuck = (Signal(ERROR, name=name, reset_less=True) for name in ("early", "late", "stuck"))

@@ -136,7 +136,7 @@ def keep_account(m: Module, engine: Any, *, started: Any, finished: Any, most: i
 
 
 class Error(NamedTuple):
-    """Whether there is an error, what it is and which command's."""
+    """What may have gone wrong: whether it has, the code, and the place in the program of the command."""
 
     there: Any
     code: ErrorCode | Any

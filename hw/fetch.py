@@ -33,7 +33,8 @@ BUFFER_LATENCY = ASK_LATENCY + 1
 """Cycles from a beat's leaving the buffer to the asking for a burst that may take its room."""
 
 ROOM_LATENCY = 2
-"""Cycles from the one in which a command's last word leaves its queue to the first in which another may pass."""
+"""Cycles from the one in which a command's last word leaves its queue to the first in which another may pass: one to
+see it, one to count it."""
 
 PASS_LATENCY = 1
 """Cycles from the one in which a word passes to its entry into the queue."""
@@ -172,9 +173,10 @@ class Fetch(wiring.Component):
 class Dispatch(wiring.Component):
     """Hands each command to its engine's queue.
 
-    A command's first word passes in the first cycle in which it is there and the queue has room for the whole command;
-    the other words follow as they come, one per cycle. The first word takes the command's place in the program along.
-    Each queue holds `QUEUE_COMMANDS` commands, up to their last word.
+    A command's first word passes in the first cycle in which it is there and the queue is seen to have room for the
+    whole command, `ROOM_LATENCY` cycles after the last word of another has left it; the other words follow as they
+    come, one per cycle. The first word takes the command's place in the program along. Each queue holds
+    `QUEUE_COMMANDS` commands, up to their last word.
 
     Members
     -------

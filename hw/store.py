@@ -6,19 +6,20 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from . import axi, queue, scratchpad
+from . import axi, scratchpad
 from .commands import INDEX_BITS, Store
 from .config import Config
 from .engine import Error, Intake, engine_members, keep_account, note_error
-from .queue import Queue, is_full
+from .queue import READ_LATENCY, WRITE_LATENCY, Queue, is_full
 from .registers import ErrorCode
 from .transfer import BurstSplitter, Extent, beats_bits, bits_below, lane_mask, modulo
 
-ROW_LATENCY = scratchpad.STORE_LATENCY + queue.WRITE_LATENCY + queue.READ_LATENCY
+ROW_LATENCY = scratchpad.STORE_LATENCY + WRITE_LATENCY + READ_LATENCY
 """Cycles from the request of a row to the first of its beats that can move to the output."""
 
 ROWS = ROW_LATENCY + 1
-"""Scratchpad rows that are on their way or in use at once: so many cycles is a row in use that is a beat."""
+"""Scratchpad rows on their way or in use at once: a row of one beat is one of them from its request to the cycle behind
+its beat, and so rows follow each other without a pause."""
 
 TRANSFERS = 4
 """Commands whose bytes may wait behind those of the one that is being sent."""
@@ -53,7 +54,7 @@ class StoreEngine(wiring.Component):
     has announced its last burst and asked for its last row, and fewer than `TRANSFERS` wait to be sent. From the next
     cycle on it announces one burst per cycle, as long as the bus takes them and fewer than `outstanding_bursts` are
     unanswered, and asks for rows: see `Sender`. The command completes with the answer to its last burst: if that comes
-    in cycle t, `completed` counts it from t + 2 on.
+    in cycle t, `completed` counts it from t + `COMPLETION_LATENCY` on.
 
     Errors: ILLEGAL_COMMAND (length 0), ALIGNMENT and SCRATCHPAD_RANGE when a command would have started; WRITE_BUS when
     a burst's answer brings bad news.
@@ -186,8 +187,8 @@ class Sender(wiring.Component):
     """Reads rows of the scratchpad and sends their bytes as the beats of a bus.
 
     From the cycle after a transfer was taken on, it asks for one row per cycle as long as fewer than `ROWS` are on
-    their way or in use. A row that was asked for in cycle t can be sent from t + 4 on, one beat per cycle: a beat moves
-    to the output's register when that is free, its burst is announced and the beats before it have moved.
+    their way or in use. A row that was asked for in cycle t can be sent from t + `ROW_LATENCY` on, one beat per cycle:
+    a beat moves to the output's register when that is free, its burst is announced and the beats before it have moved.
 
     Members
     -------

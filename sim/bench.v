@@ -1,7 +1,7 @@
 // The machine and its surroundings in a simulation that a program directs.
 //
-// All that happens every cycle happens here and in surroundings.vh. cocotb asks for an operation (see bench.py): it sets
-// the arguments, toggles `request`, and sleeps until `reply` toggles. Memory contents come and go as binary files.
+// All that happens every cycle happens here and in surroundings.vh. cocotb asks for an operation (see bench.py): it
+// sets the arguments, toggles `request`, and sleeps until `reply` toggles. Memory contents come and go as binary files.
 
 `timescale 1ns / 1ps
 

@@ -24,7 +24,7 @@ BENCH = Path(__file__).with_name("bench.v")
 """The test bench."""
 
 SURROUNDINGS = Path(hw.__file__).parent / "templates" / "surroundings.vh"
-"""What it includes, and the exported test bench too: the clock, the memory, the bus."""
+"""What it includes, and the exported test bench too, without placeholders: the clock, the memory, the bus."""
 
 
 def environment(additions: Mapping[str, str]) -> dict[str, str]:

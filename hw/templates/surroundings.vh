@@ -1,5 +1,6 @@
-// The machine's surroundings in a simulation: a clock, a memory behind the AXI4 port, a master on the AXI4-Lite port. What
-// includes it says how wide the bus is and what the memory holds: BUS_BYTES, MEMORY_WORDS, and BASE, the first address.
+// The machine's surroundings in a simulation: a clock, a memory behind the AXI4 port, a master on the AXI4-Lite port.
+// What includes it says how wide the bus is and how much the memory holds: BUS_BYTES, MEMORY_WORDS; BASE is its first
+// address.
 //
 // The memory, by which cycle counts are defined:
 // - Reads are answered in order, one beat per cycle. The first beat of a burst that is accepted in cycle t is valid in
@@ -235,7 +236,7 @@
 
   // The host.
   reg accepted;
-  reg [31:0] result = 0;            // of a read
+  reg [31:0] result = 0;            // of a read, or of another operation
 
   task reset;
     begin
