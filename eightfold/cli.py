@@ -131,6 +131,9 @@ def _config_option(**more: Any) -> Any:
     )
 
 
+_COMPILED = ".efp"
+"""How the name of a compiled program's file ends."""
+
 _CONFIG = "16x16"
 
 ConfigOption = Annotated[str, _config_option()]
@@ -836,6 +839,7 @@ class _Network:
     program: Program | None = None
 
     def compile(self, *, fuse: bool = True, resident: bool = False) -> Program:
+        """The program; options are for networks that are not compiled yet."""
         from .compiler.compilation import compile as compile_graph
 
         if self.program is not None:
@@ -846,20 +850,20 @@ class _Network:
 def _network(model: Path, config: str | None, profile: str | None) -> _Network:
     from .golden.reader import read
 
-    if model.suffix == ".efp":
+    machine, arithmetic = _config(config), _profile(profile)  # whose names are checked before a large file is read
+    if model.suffix == _COMPILED:
         program = _compiled(model, config, profile)
         return _Network(program.graph, program.config, program.profile, program)
-    return _Network(read(model), _config(config), _profile(profile))
+    return _Network(read(model), machine, arithmetic)
 
 
 def _program(
     model: Path, config: str | None, profile: str | None, *, fuse: bool = True, resident: bool = False
 ) -> Program:
-    network = _network(model, config, profile)
     for option, given in (("--no-fuse", not fuse), ("--resident", resident)):
-        if given and network.program is not None:
+        if given and model.suffix == _COMPILED:
             raise UsageError(f"{option} is for networks; {model} is compiled already")
-    return network.compile(fuse=fuse, resident=resident)
+    return _network(model, config, profile).compile(fuse=fuse, resident=resident)
 
 
 def _compiled(model: Path, config: str | None, profile: str | None) -> Program:
