@@ -54,7 +54,7 @@ class FloatDesign:
     config
         The machine in int8, whose memories and bus it has.
     layers
-        By operator: those on the machine, in order.
+        By operator: those on the machine, in order; at least one.
     counters
         Of all command streams together, in elements.
     """
@@ -93,6 +93,7 @@ class FloatTask:
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return f"{self.graph.name} in float32"
 
     def perform(self) -> Outcome:
@@ -128,13 +129,22 @@ class FloatTask:
 
 
 def float_design(program: Program, latency: int) -> FloatDesign:
-    """Lays a compiled network out again in float32, and tells its cycles at a memory latency; errors are the task's."""
+    """Lays a compiled network out again in float32, and tells its cycles at a memory latency.
+
+    Raises
+    ------
+    CompileError, MachineError, ValueError
+        As `FloatTask.design`.
+    """
     return FloatTask(program.graph, program.config, program.profile, latency).design()
 
 
 @contextmanager
 def float_design_beside(task: FloatTask) -> Iterator[Callable[[], FloatDesign]]:
-    """Makes a design in a process of its own; what it gives waits for the design, or raises CompileError."""
+    """Makes a design in a process of its own, which ends with the context; what it gives waits for the design.
+
+    That raises CompileError if there is none, SimulatorError if the process broke off.
+    """
     with beside(task) as outcome:
         yield lambda: _design_of(outcome.result())
 

@@ -15,7 +15,7 @@ from ..compiler.program import CompileError, HostStep, MachineStep, Program
 from ..golden.graph import Graph, ModelError
 from ..golden.numerics import Profile
 from ..golden.runtime import Session
-from ..sim.errors import MachineError, SimulatorError
+from ..sim.errors import MachineError
 from ..sim.model import CycleProfile, LayerCost, profile
 from ..sim.result import RunResult
 from ..sim.rtl import DEFAULT_LATENCY
@@ -266,7 +266,8 @@ def study(
     file_bytes
         Size of the network's file.
     wide
-        Gives the network in float32, where somebody is at it already; see `float_design_beside`.
+        Gives the network in float32 where that is under way already, as with `float_design_beside`; None: it is made
+        here.
     told, progress
         Called with what is being done, and with how far a run is.
 
@@ -275,7 +276,7 @@ def study(
     ModelError
         The inputs do not fit the network.
     MachineError, SimulatorError, SettingError
-        As for a run.
+        As for a run; SimulatorError also where a process that makes the network in float32 breaks off.
     """
     told("cycles")
     cost = profile(program, latency)
@@ -325,7 +326,7 @@ def study(
 def _wide(made: Callable[[], FloatDesign]) -> tuple[FloatDesign | None, str]:
     try:
         return made(), ""
-    except (CompileError, MachineError, SimulatorError, ValueError) as error:
+    except (CompileError, MachineError, ValueError) as error:
         return None, str(error)
 
 

@@ -20,6 +20,8 @@ from eightfold.cli import app, main
 from eightfold.examples import EXAMPLES
 from eightfold.golden.reader import read
 from eightfold.golden.runtime import run
+from eightfold.sim import pools
+from eightfold.sim.job import Outcome, Task
 
 from ..sim.test_result import LAYER_TYPES, RUN_TYPES, check_types
 
@@ -136,6 +138,34 @@ def test_a_compiled_program_stays_as_it_was_compiled(capsys: pytest.CaptureFixtu
     succeed(capsys, "compile", DIGITS, "--out", "d.efp")
     for option in ("--no-fuse", "--resident"):
         assert refuse(capsys, "profile", "d.efp", option) == f"{option} is for networks; d.efp is compiled already"
+
+
+@pytest.mark.parametrize("name", ["broken.tflite", "broken.efp"])
+def test_what_is_asked_of_a_file_is_checked_before_it_is_read(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    Path(name).write_text("neither a network nor a program")
+    for command in (["profile", name], ["run", name, "--layers", "0"], ["report", name, "--out", "out"]):
+        assert "3x3" in refuse(capsys, *command, "--config", "3x3")
+        assert "--profile is 'none'" in refuse(capsys, *command, "--profile", "none")
+        assert name in refuse(capsys, *command)
+    if name.endswith(".efp"):
+        assert "--no-fuse is for networks" in refuse(capsys, "profile", name, "--no-fuse")
+
+
+def test_a_report_whose_process_for_float32_dies_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform = pools._Worker.perform
+    tried: list[str] = []
+
+    def fatal(self: pools._Worker, job: Task) -> Outcome | str:
+        tried.append(job.name)
+        self._process.kill()
+        return perform(self, job)
+
+    monkeypatch.setattr(pools._Worker, "perform", fatal)
+    command = ("report", DIGITS, "--config", "4x4", "--out", "out", "--json", "report.json")
+    assert refuse(capsys, *command) == "digits in float32: tried 3 times: its worker ended with -9"
+    assert tried == ["digits in float32"] * pools.ATTEMPTS
 
 
 def test_layers_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
