@@ -18,7 +18,7 @@ from eightfold.reports import synthesis
 from eightfold.reports.carries import pack_carries
 from eightfold.reports.synthesis import SynthesisError
 
-A, B, C, D, E, CARRY, SUM, OUT = range(10, 18)
+A, B, C, D, E, CARRY, SUM, OUT, UPPER = range(10, 19)
 TABLES = range(20, 30)
 
 ADD = "1001011010101010"
@@ -40,24 +40,26 @@ def lut(output: int, function: Callable[..., int], *inputs: int | str) -> dict[s
     }
 
 
-def carry(*inputs: int | str, init: str = ADD, inject: str = "NO") -> dict[str, Any]:
-    """A cell whose lower half has these inputs."""
+def carry(
+    *inputs: int | str, upper: tuple[int | str, ...] = ("0",) * 4, init: str = ADD, inject: str = "NO"
+) -> dict[str, Any]:
+    """A cell whose lower half has these inputs, and its upper half those."""
     lower = {pin + "0": [bit] for pin, bit in zip("ABCD", inputs, strict=True)}
-    upper = {pin + "1": ["0"] for pin in "ABCD"}
+    higher = {pin + "1": [bit] for pin, bit in zip("ABCD", upper, strict=True)}
     return {
         "type": "CCU2C",
         "parameters": {"INIT0": init, "INIT1": ADD, "INJECT1_0": inject, "INJECT1_1": inject},
         "port_directions": {
-            **dict.fromkeys([*lower, *upper, "CIN"], "input"),
+            **dict.fromkeys([*lower, *higher, "CIN"], "input"),
             **dict.fromkeys(["S0", "S1", "COUT"], "output"),
         },
-        "connections": {**lower, **upper, "CIN": [CARRY], "S0": [SUM], "S1": [18], "COUT": [OUT]},
+        "connections": {**lower, **higher, "CIN": [CARRY], "S0": [SUM], "S1": [UPPER], "COUT": [OUT]},
     }
 
 
 def netlist(*cells: dict[str, Any], shown: list[int] | None = None) -> dict[str, Any]:
     return {
-        "ports": {"o": {"direction": "output", "bits": [SUM, OUT, *(shown or [])]}},
+        "ports": {"o": {"direction": "output", "bits": [SUM, UPPER, OUT, *(shown or [])]}},
         "cells": {str(number): cell for number, cell in enumerate(cells)},
     }
 
@@ -90,7 +92,7 @@ def check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     for _ in range(200):
         given = {net: generator.randrange(2) for net in (A, B, C, D, E, CARRY)}
         old, new = evaluated(before, given), evaluated(after, given)
-        assert (old[SUM], old[OUT]) == (new[SUM], new[OUT])
+        assert [old[net] for net in (SUM, UPPER, OUT)] == [new[net] for net in (SUM, UPPER, OUT)]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +123,41 @@ def test_tables_move_into_the_adder_behind_them(tables: list[dict[str, Any]]) ->
         netlist(lut(20, lambda a, b, c, d: a ^ b ^ c, B, C, D), carry(A, 20, "0", "1")),
         netlist(lut(20, lambda a, b, c, d: a & b, B, C), carry(A, 20, "0", "1", inject="YES")),
         netlist(lut(20, lambda a, b, c, d: a & b, B, C), lut(21, lambda a, b, c, d: a, 20), carry(A, B, "0", "1")),
+        netlist(lut(20, lambda a, b, c, d: a & b, B, C), carry(A, 20, "0", "1", upper=(D, 20, "0", "1"))),
+        netlist(lut(CARRY, lambda a, b, c, d: a & b, B, C), carry(A, CARRY, "0", "1")),
     ],
-    ids=["read elsewhere", "five inputs", "no such carry", "chain's begin", "no adder"],
+    ids=["read elsewhere", "five inputs", "no such carry", "chain's begin", "no adder", "both halves", "carry too"],
 )
 def test_tables_stay_where_they_do_not_fit(module: dict[str, Any]) -> None:
     before = str(module["cells"])
     assert pack_carries(module) == 0
     assert str(module["cells"]) == before
+
+
+def test_each_half_takes_its_own_tables() -> None:
+    choice, enable = (lut(20, lambda a, b, c, d: b if c else a, B, C, D), lut(21, lambda a, b, c, d: a & b, C, E))
+    module = netlist(choice, enable, carry(A, 20, "0", "1", upper=(B, 21, "0", "1")))
+    before = deepcopy(module["cells"])
+    assert pack_carries(module) == 2
+    assert [cell["type"] for cell in module["cells"].values()] == ["CCU2C"]
+    check_same(before, module["cells"])
+
+
+def test_a_table_that_both_halves_read_stays_beside_one_that_moves() -> None:
+    shared, own = (lut(20, lambda a, b, c, d: a & b, B, C), lut(21, lambda a, b, c, d: a & b, D, E))
+    module = netlist(shared, own, carry(A, 20, "0", "1", upper=(21, 20, "0", "1")))
+    before = deepcopy(module["cells"])
+    assert pack_carries(module) == 1
+    assert [cell["connections"].get("Z") for cell in module["cells"].values()] == [[20], None]
+    check_same(before, module["cells"])
+
+
+def test_a_table_may_read_the_carry() -> None:
+    """The net that carries into the cell is a net like others where a table reads it."""
+    module = netlist(lut(20, lambda a, b, c, d: a & b, B, CARRY), carry(A, 20, "0", "1"))
+    before = deepcopy(module["cells"])
+    assert pack_carries(module) == 1
+    check_same(before, module["cells"])
 
 
 def test_a_table_moves_into_a_subtractor() -> None:

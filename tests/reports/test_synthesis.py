@@ -44,6 +44,32 @@ def test_an_array_takes_a_dsp_block_per_multiplier() -> None:
     assert synthesize(SMALL, "ecp5", part="array") == result  # from the cache
 
 
+@pytest.mark.parametrize("packer", ["pack_multipliers", "pack_carries"])
+def test_the_netlist_is_packed_before_its_cells_are_counted(
+    packer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for each renames a cell of a stand-in's netlist."""
+
+    class Yosys:
+        version = "none"
+
+        def run(self, folder: Path, *_: str) -> None:
+            cells = {"machine.load.a": {"type": "LUT4"}, "machine.load.b": {"type": "CCU2C"}}
+            (folder / "netlist.json").write_text(json.dumps({"modules": {synthesis._MODULE: {"cells": cells}}}))
+
+    def pack(module: dict[str, Any]) -> int:
+        module["cells"].pop("machine.load.a", None)
+        return 1
+
+    for name in ("pack_multipliers", "pack_carries"):
+        monkeypatch.setattr(synthesis, name, pack if name == packer else lambda module: 0)
+    found = {}
+    for target in ("ecp5", "ice40"):
+        synthesis._synthesize(tmp_path, TARGETS[target], Yosys(), "")  # type: ignore[arg-type]
+        found[target] = json.loads((tmp_path / "cells.json").read_text(encoding="utf-8"))
+    assert found == {"ecp5": {"load": {"CCU2C": 1}}, "ice40": {"load": {"LUT4": 1, "CCU2C": 1}}}
+
+
 def test_cells_are_counted_as_what_they_take() -> None:
     cells = {
         "array": {"LUT4": 10, "CCU2C": 3, "MULT18X18D": 2, "TRELLIS_FF": 7, "PFUMX": 5},
