@@ -103,6 +103,19 @@ def test_the_bench_fails_where_something_is_wrong(folder: Path, tmp_path: Path) 
     assert "PASS" not in done.stdout
 
 
+@needs_icarus
+def test_the_bench_fails_where_the_machine_breaks_the_bus_protocol(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    verilog = (copy / "eightfold.v").read_text()
+    changed = re.sub(r"(?<=assign m_axi_arburst = )2'h1;", "2'h0;", verilog)
+    assert changed != verilog
+    (copy / "eightfold.v").write_text(changed)
+    done = call("make", "test", folder=copy)
+    assert done.returncode != 0
+    assert "FAIL: on the bus, " in done.stdout
+    assert "PASS" not in done.stdout
+
+
 def lint(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """What Verilator, installed at `root`, has to say."""
     options = ["--lint-only", "-Wall", "--top-module", "eightfold"]
