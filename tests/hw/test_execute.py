@@ -462,3 +462,57 @@ def test_illegal_commands_are_states_with_a_code(fields, code):
     result, completions = run(SMALL, [commands[0], Numbered()], images, image, cycles=3000)
     assert result["error"] == (code, 17)
     assert len(completions) <= 1
+
+
+END = 2048
+EDGES = [
+    Config(
+        name=f"{rows}x{columns}",
+        rows=rows,
+        columns=columns,
+        bus_bytes=32,
+        scratchpad_bytes=END,
+        weight_bytes=END,
+        accumulator_bytes=64 * columns,
+    )
+    for rows, columns in ((5, 3), (7, 6))
+]
+
+
+@pytest.mark.parametrize("config", EDGES, ids=lambda config: config.name)
+@pytest.mark.parametrize(
+    ("within", "beyond"),
+    [
+        (lambda lanes, _: {"source": END - lanes, "row_bytes": lanes}, {"source": 1}),
+        (lambda *_: {"source": END - 2, "row_bytes": 2}, {"row_bytes": 1}),
+        (lambda lanes, _: {"source": -3, "origin_x": -3, "row_bytes": lanes}, {"origin_x": 1}),
+        (lambda _, columns: {"destination": END - columns}, {"destination": 1}),
+        (lambda *_: {"destination": END - 1, "last_channels": 1}, {"last_channels": 1}),
+    ],
+    ids=["read", "read of two bytes", "read from before", "write", "write of one byte"],
+)
+def test_a_tile_may_reach_the_ends_of_the_scratchpad(config, within, beyond):
+    """And not a byte further, whatever the array's sides."""
+    one = {
+        "blocks": 1,
+        "last_channels": config.columns,
+        "height": 1,
+        "pixels": 1,
+        "columns": 1,
+        "kernel_rows": 1,
+        "kernel_columns": 1,
+        "runs": 1,
+        "every_row": 1,
+        "every_column": 1,
+        "row_bytes": config.vector_bytes,
+        "finish": Finish.STORE,
+    } | within(config.vector_bytes, config.columns)
+    image = np.zeros(END, np.uint8)
+    rows = np.zeros((config.rows + PARAMETER_ROWS, config.weight_row_bytes), np.uint8)
+    for fields, code in ((one, ErrorCode.NONE), (further(one, beyond), ErrorCode.SCRATCHPAD_RANGE)):
+        result, _ = run(config, [Execute(**fields)], [rows], image, cycles=400)
+        assert result["error"][0] is code
+
+
+def further(fields, moved):
+    return fields | {name: fields[name] + by for name, by in moved.items()}
