@@ -13,8 +13,12 @@ import pytest
 from PIL import Image
 
 from eightfold.cli import main
+from eightfold.compiler import compile as compile_graph
+from eightfold.golden.reader import read
+from eightfold.hw.config import Config
 from eightfold.reports.array_steps import steps
 from eightfold.reports.exploration.space import Space
+from eightfold.sim.model import profile
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -97,6 +101,14 @@ def test_the_reference_names_what_exists() -> None:
     assert len(names) > 15
     for module, name in names:
         assert getattr(import_module(module), name).__doc__
+
+
+def test_the_tutorial_describes_the_picture_of_today() -> None:
+    """A picture whose description has other cycles is to be made anew with it."""
+    told = re.search(r"^!\[The top of the report: ([\d,]+) cycles", (DOCS / "tutorial.md").read_text(), re.MULTILINE)
+    assert told is not None
+    program = compile_graph(read(ROOT / "models" / "digits.tflite"), Config.named("16x16"))
+    assert told[1] == f"{profile(program, 20).cycles:,}"
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
