@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 
 from ..hw.config import Config
@@ -18,8 +18,17 @@ from .tiling import Tiling, strip_bytes
 from .units import WeightBuffer, smallest_unit, weight_units
 from .work import Chunk, Layer
 
+MACHINES = 4
+"""For how many machines the tilings that were chosen are kept."""
+
 TRIALS = 20_000
 """Commands to emit in trials of one layer before the best so far is taken."""
+
+
+@lru_cache(MACHINES)
+def choices_for(config: Config, resident: bool) -> Choices:
+    """The choices for a machine, which all networks that are compiled for it share."""
+    return Choices(config, resident=resident)
 
 
 class Choices:

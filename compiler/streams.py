@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ..hw.commands import COUNT_BITS
 from ..hw.config import Config
 from .chains import Chain, ChainSite, emit_chain
-from .choice import Choices
+from .choice import choices_for
 from .emission import Place, Site, emit, stage
 from .placement import Placement, Use, place, uses_of
 from .program import Allocation, CompileError, Fusion, MachineStep, Region, Resident, TensorRegion
@@ -56,6 +56,10 @@ class Dram:
         """The same, for a trial."""
         return replace(self, tensors=dict(self.tensors))
 
+    def become(self, other: Dram) -> None:
+        """Takes over what a trial has made of a copy."""
+        self.size, self.tensors = other.size, other.tensors
+
 
 def machine_step(
     layers: Sequence[Layer],
@@ -96,8 +100,8 @@ def machine_step(
     if fuse:
         best = stream.fuse(alone, dram)
     saved = alone.schedule.bytes - best.schedule.bytes
-    best = stream.stage(best, dram)
-    made = stream.arrange(best.units, dram, best.passing, best.staging)
+    made = stream.stage(best, dram)
+    dram.become(made.dram)
     scheduled = made.schedule.commands()
     if len(scheduled) >= 1 << COUNT_BITS:
         raise CompileError(
@@ -137,6 +141,7 @@ class _Arranged:
 
     units: Sequence[Layer | Chain]
     passing: frozenset[int]
+    dram: Dram
     uses: Sequence[Use]
     placement: Placement
     places: Mapping[int, Place]
@@ -161,7 +166,7 @@ class _Stream:
         self._resident = resident
         self._leaving = leaving
         self._weights_at = weights_at
-        self._choices = Choices(config, resident=resident)
+        self._choices = choices_for(config, resident)
 
     def arrange(
         self,
@@ -207,7 +212,7 @@ class _Stream:
             # Strips use all the room that there is.
             top = placement.top(uses, position) if whole else config.scratchpad_bytes
             usages.append(Usage(schedule.activity - before, top))
-        return _Arranged(units, passing, uses, placement, places, schedule, complete, strips, staging, usages)
+        return _Arranged(units, passing, dram, uses, placement, places, schedule, complete, strips, staging, usages)
 
     def stage(self, best: _Arranged, dram: Dram) -> _Arranged:
         """Loads weights ahead of time, for as long as that gets better: for those layers first that wait longest."""

@@ -113,5 +113,5 @@ def test_layers_of_one_shape_are_cut_as_each_would_be_by_itself(monkeypatch: pyt
         def choose_chain(self, chain: Chain, site: ChainSite) -> ChainTiling:
             return Choices(config).choose_chain(chain, site)
 
-    monkeypatch.setattr(streams, "Choices", Forgetful)
+    monkeypatch.setattr(streams, "choices_for", lambda config, resident: Forgetful(config))
     assert commands(compile(builder.graph(), config)) == commands(remembered)
