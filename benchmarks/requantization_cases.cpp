@@ -260,7 +260,7 @@ class Bench {
       mine.square = block.square;
       cases.count += kLanes;
     }
-    const Expected &clamped = under_way_[(cycle_ + kDepth - (kOutput - 1)) % kDepth];
+    const Expected &clamped = under_way_[(cycle_ + kDepth - (kOutput - 2)) % kDepth];
     lanes_.zero_point = static_cast<uint8_t>(clamped.zero_point);
     lanes_.lower = static_cast<uint8_t>(clamped.lower);
     lanes_.upper = static_cast<uint8_t>(clamped.upper);

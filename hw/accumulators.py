@@ -101,7 +101,7 @@ class Accumulators(wiring.Component):
         ]
         valid = stages(self.valid, 3, reset=True)
         through = stages(self.through, 3, reset=True)
-        back, first, last = stages(self.back, 2), stages(self.first, 1), stages(self.last, 3)
+        back, first, last = stages(self.back, 2), stages(self.first, 2), stages(self.last, 3)
         special, maximum = stages(special, 2), stages(maximum, 2)
         address = stages(self.address, 3)
         kept = Signal(32 * config.columns, reset_less=True)
@@ -134,11 +134,11 @@ class Accumulators(wiring.Component):
         results = self.results.replicate(config.turns)
         m.d.comb += values.eq(Mux(back[1], results, wide_sums) ^ difference.replicate(len(values)))
         with m.If(valid[0]):
-            m.d.sync += kept.eq(Mux(first[0], 0, read.data))
+            m.d.sync += kept.eq(read.data)
         for column in range(config.columns):
             before, value = (signal.word_select(column, 32).as_signed() for signal in (kept, values))
             added = Signal(signed(33), name=f"added_{column}")
-            m.d.comb += added.eq(before + value + difference)
+            m.d.comb += added.eq(Mux(first[1], 0, before) + value + difference)
             sums, olds = (Signal(32, name=f"{name}_{column}", reset_less=True) for name in ("sum", "old"))
             news = Signal(32, name=f"new_{column}", reset_less=True, init=0xFFFF_FFFF)
             m.d.sync += [

@@ -69,7 +69,7 @@ class Backlog(wiring.Component):
     comes, first, final : Out(1)
         In the next cycle the lanes have outputs: a pixel's first, its last.
     o_note : Out(width)
-        The pixel's note, in the same cycle.
+        The pixel's note, a cycle earlier than that.
     """
 
     def __init__(self, config: Config, *, width: int, ahead: int) -> None:
@@ -126,7 +126,7 @@ class Backlog(wiring.Component):
         return line[-len(value) :]
 
     def _elaborate_passing(self, m: Module) -> None:
-        m.submodules.notes = notes = DelayLine(width=len(self.note), cycles=self._ahead + self._noted)
+        m.submodules.notes = notes = DelayLine(width=len(self.note), cycles=self._ahead + self._noted - 1)
         m.submodules.places = places = DelayLine(width=len(self.place), cycles=_LEAD + self._back)
         m.d.comb += [
             self.valid.eq(self._later(m, self.enters, _LEAD)),
@@ -137,7 +137,7 @@ class Backlog(wiring.Component):
             self.o_place.eq(places.o_data),
             notes.i_valid.eq(self.note_valid),
             notes.i_data.eq(self.note),
-            self.comes.eq(notes.o_valid),
+            self.comes.eq(self._later(m, notes.o_valid, 1)),
             self.first.eq(1),
             self.final.eq(1),
             self.o_note.eq(notes.o_data),
@@ -183,14 +183,18 @@ class Backlog(wiring.Component):
             for turn, part in enumerate(parts):
                 port = memory.write_port()
                 m.d.comb += [port.addr.eq(Cat(Const(turn, turn_bits), way_in)), port.data.eq(part), port.en.eq(enters)]
+        # A memory's words go straight to a register, which an FPGA's memory has.
         there = self._later(m, reading, TOLD - 1)
-        sums = accumulators.widened(read["sums"][:bits], config.sum_bits)
+        held = {name: Signal.like(word, name=f"held_{name}", reset_less=True) for name, word in read.items()}
         with m.If(there):
-            m.d.sync += self.accumulators.eq(Mux(exchange, sums, read["totals"]))
+            m.d.sync += [register.eq(read[name]) for name, register in held.items()]
+        exchanged = self._later(m, exchange, 1)
+        sums = accumulators.widened(held["sums"][:bits], config.sum_bits)
+        m.d.comb += self.accumulators.eq(Mux(exchanged, sums, held["totals"]))
         m.d.sync += self.valid.eq(there)
 
         # What comes back goes to one pixel after the other, as it went.
-        back = self._later(m, there & read["sums"][bits], TOLD - 1 + self._back)
+        back = self._later(m, self.valid & held["sums"][bits], TOLD - 2 + self._back)
         part = self._later(m, self.turn, TOLD + self._back)
         place = Signal.like(self.place, reset_less=True)
         with m.If(self.begins):
@@ -200,7 +204,7 @@ class Backlog(wiring.Component):
         m.d.comb += [self.back.eq(back), self.part.eq(part), self.o_place.eq(place)]
 
         comes, turn = self._later(m, reading, TOLD + self._noted), self._later(m, self.turn, TOLD + self._noted)
-        away = self._later(m, leaves, TOLD - 2 + self._noted)
+        away = self._later(m, leaves, TOLD - 3 + self._noted)
         note = Signal.like(self.note, reset_less=True)
         m.d.sync += note.eq(self._queue(m, "notes", self._notes, self.note_valid, self.note, away))
         m.d.comb += [

@@ -62,12 +62,11 @@ class Counters(wiring.Component):
         m.submodules.memory = memory = Memory(self._data, attrs={"no_rw_check": 1, "ram_style": "block"})
         read, write = memory.read_port(domain="comb"), memory.write_port()
         turn, chosen = Signal(range(self._count)), Signal(range(self._count))
-        asked, serving, free, clearing, cleared = (
-            Signal(name=name) for name in ("asked", "serving", "free", "clearing", "cleared")
-        )
+        asked, serving, free, clearing = (Signal(name=name) for name in ("asked", "serving", "free", "clearing"))
         # Visits, the latest first: of which counter, whether there is one, whether it was asked for.
         slots = [Signal.like(turn, name=f"slot_{age}", reset_less=True) for age in range(_VISIT)]
         visits, served = Signal(_VISIT), Signal(_VISIT)
+        cleared = Signal(_VISIT - 1)
         m.d.comb += [
             serving.eq(asked & ~clearing),
             chosen.eq(Mux(serving, self.index, turn)),
@@ -77,7 +76,11 @@ class Counters(wiring.Component):
         begins = free & ~self.clear
         request = self.request & (served == 0) & ~self.answered & ~asked
         m.d.sync += asked.eq(~self.clear & (request | (asked & ~(serving & free))))
-        m.d.sync += [visits.eq(Cat(begins, visits)), served.eq(Cat(begins & serving, served)), cleared.eq(clearing)]
+        m.d.sync += [
+            visits.eq(Cat(begins, visits)),
+            served.eq(Cat(begins & serving, served)),
+            cleared.eq(Cat(clearing, cleared)),
+        ]
         m.d.sync += [later.eq(slot) for later, slot in zip(slots, [chosen, *slots], strict=False)]
         with m.If(self.clear):
             m.d.sync += [turn.eq(0), clearing.eq(1)]
@@ -86,7 +89,7 @@ class Counters(wiring.Component):
             with m.If(turn == self._count - 1):
                 m.d.sync += clearing.eq(0)
 
-        # First step: what is new, and the count before. The memory's own register is one that an FPGA can clear.
+        # First step: what is new, and the count before. The memory has both of the registers behind it.
         bits = self._recent_bits()
         recent, event = Signal(bits), Signal()
         counts = [Signal.like(recent, name=f"recent_{number}") for number in range(self._count)]
@@ -102,7 +105,7 @@ class Counters(wiring.Component):
         before = [Signal(self._width, name=f"before_{step}", reset_less=True) for step in (1, 2)]
         emptied = Signal(bits, reset_less=True)
         m.d.comb += read.addr.eq(slots[0])
-        m.d.sync += [before[0].eq(Mux(cleared, 0, read.data)), emptied.eq(Mux(event, _following(recent), recent))]
+        m.d.sync += [before[0].eq(read.data), emptied.eq(Mux(event, _following(recent), recent))]
 
         # Then how many that is, and then the sum; the last step writes it.
         distances = [0] * (1 << bits)
@@ -113,7 +116,7 @@ class Counters(wiring.Component):
         m.d.sync += [
             before[1].eq(before[0]),
             fresh.eq(Array(Const(distance, bits) for distance in distances)[emptied]),
-            total.eq(before[1] + fresh),
+            total.eq(Mux(cleared[2], 0, before[1]) + fresh),
         ]
         m.d.comb += [
             write.addr.eq(slots[-1]),

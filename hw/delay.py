@@ -61,7 +61,10 @@ class DelayLine(wiring.Component):
             self.o_valid.eq(valid[-1]),
         ]
         if self._block:
-            m.d.sync += self.o_data.eq(read.data)
+            # The memory's own has no reset.
+            register = Signal.like(self.o_data, name="register", reset_less=True)
+            m.d.sync += register.eq(read.data)
+            m.d.comb += self.o_data.eq(register)
         else:
             m.d.comb += self.o_data.eq(read.data)
         return m

@@ -278,11 +278,14 @@ class _Core(wiring.Component):
             lanes.lower.eq(output.lower),
             lanes.upper.eq(output.upper),
         ]
+        # Clamping is told a cycle before the outputs are there; the rest is needed then.
+        told, output = output, Signal(output.shape(), name="output", reset_less=True)
         write, whole = Signal(), Signal()
         address = Signal.like(output.address, reset_less=True)
         channels = Signal(range(config.columns + 1), reset_less=True)
         last = Signal(2)
         m.d.sync += [
+            output.eq(told),
             write.eq(waiting.comes & output.write),
             whole.eq(waiting.final),
             last.eq(Cat(waiting.comes & waiting.final & output.last, last)),

@@ -1,6 +1,6 @@
 """Requantization: 32-bit accumulators become int8, exactly as `golden.numerics.Requantization` says."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -23,6 +23,16 @@ def result_latency(*, multiplied: bool) -> int:
 def latency(*, multiplied: bool) -> int:
     """Cycles from an accumulator to its output."""
     return result_latency(multiplied=multiplied) + 1
+
+
+class _Clamp(NamedTuple):
+    """What makes an output of a result: a zero point, bounds, and what a result below, or above, these is beyond."""
+
+    zero_point: Signal
+    lower: Signal
+    upper: Signal
+    least: Signal
+    most: Signal
 
 
 _PLACES = {"bias": range(4), "multiplier": range(4, 8), "shift": range(8, 9)}
@@ -68,7 +78,7 @@ class RequantizationLanes(wiring.Component):
     valid, accumulators : In(1), In(32 * lanes)
         Signed accumulators, possibly in every cycle.
     zero_point, lower, upper : In(8)
-        For the accumulators of `latency(...) - 1` cycles ago. Signed.
+        For the accumulators of `latency(...) - 2` cycles ago. Signed.
     results : Out(32 * lanes)
         Signed, the low 32 bits, `result_latency(...)` cycles after their accumulators; they hold until the next.
     outputs : Out(8 * lanes)
@@ -126,6 +136,7 @@ class RequantizationLanes(wiring.Component):
                 m.d.sync += squared.eq(square)
             square = squared
 
+        clamp = self._clamp(m)
         for c in range(self._lanes):
             result, output = self._lane(
                 m,
@@ -138,6 +149,7 @@ class RequantizationLanes(wiring.Component):
                 bias=bias[c].as_signed(),
                 multiplier=multiplier[c][:31],
                 shift=shift[c].as_signed(),
+                clamp=clamp,
             )
             m.d.comb += [self.results.word_select(c, 32).eq(result), self.outputs.word_select(c, 8).eq(output)]
         return m
@@ -168,13 +180,13 @@ class RequantizationLanes(wiring.Component):
         with m.If(self.begin):
             m.d.sync += used.eq(used + 1)
 
+        # By how many cycles each is read later than it is told. All go straight to registers, as an FPGA's memory has.
+        steps = {"bias": 0, "multiplier": 1 + self._multiplied, "shift": 0}
         told = [Cat(self.turn, used)]
-        for step in range(4):
+        for step in range(max(steps.values())):
             late = Signal.like(told[-1], name=f"told_{step}", reset_less=True)
             m.d.sync += late.eq(told[-1])
             told.append(late)
-        # By how many cycles each is used later than it is told.
-        steps = {"bias": 0, "multiplier": 2 + self._multiplied, "shift": 0}
         parameters: dict[str, list[Value]] = {name: [] for name in _PLACES}
         for lane in range(self._lanes):
             for name, places in _PLACES.items():
@@ -193,12 +205,12 @@ class RequantizationLanes(wiring.Component):
                         write.en.eq(Cat(self.row_valid & (place == row) for row in places)),
                     ]
                 parameters[name].append(read.data)
-        shifts = []
-        for lane, shift in enumerate(parameters["shift"]):
-            arrived = Signal(8, name=f"shift_arrived_{lane}", reset_less=True)
-            m.d.sync += arrived.eq(shift)
-            shifts.append(arrived)
-        return parameters["bias"], parameters["multiplier"], shifts
+        for name in ("multiplier", "shift"):
+            for lane, value in enumerate(parameters[name]):
+                arrived = Signal.like(value, name=f"{name}_arrived_{lane}", reset_less=True)
+                m.d.sync += arrived.eq(value)
+                parameters[name][lane] = arrived
+        return parameters["bias"], parameters["multiplier"], parameters["shift"]
 
     def _told(self, m: Module, begin: Value) -> list[Value]:
         """`pre_shift` and `square` of the turns that are `TOLD` cycles old."""
@@ -208,6 +220,16 @@ class RequantizationLanes(wiring.Component):
             m.d.sync += command.eq(Cat(self.pre_shift, self.square))
         m.d.sync += late.eq(command)
         return [late[:5], late[5]]
+
+    def _clamp(self, m: Module) -> _Clamp:
+        """What all lanes clamp with, a cycle after it is there."""
+        given = (self.zero_point, self.lower, self.upper)
+        values = (*given, self.lower - self.zero_point, self.upper - self.zero_point)
+        clamp = _Clamp(
+            *(Signal.like(v, name=name, reset_less=True) for name, v in zip(_Clamp._fields, values, strict=True))
+        )
+        m.d.sync += [register.eq(value) for register, value in zip(clamp, values, strict=True)]
+        return clamp
 
     def _steps(self, m: Module, name: str, flag: Value) -> list[Value]:
         """A flag, and what it was one cycle ago, two, and so on."""
@@ -231,6 +253,7 @@ class RequantizationLanes(wiring.Component):
         bias: Value,
         multiplier: Value,
         shift: Value,
+        clamp: _Clamp,
     ) -> tuple[Signal, Signal]:
         def register(name: str, width: int, enable: Value, value: Any) -> Signal:
             signal = Signal(signed(width), name=f"{name}_{c}", reset_less=True)
@@ -278,13 +301,12 @@ class RequantizationLanes(wiring.Component):
                 right = Mux(shifts[5] < 0, -shifts[5], 0)[:5]
                 kept = register("kept", 33, valid[5], Cat(Const(0, 1), high).as_signed() >> right)
             shifted = register("shifted", 32, valid[6], kept[1:].as_signed() + kept[0])
-        # Beside a zero point of 8 bits, 9 bits of the result tell all, if it fits them.
-        result = Signal(signed(10), name=f"result_{c}")
-        m.d.comb += result.eq(shifted[:9].as_signed() + self.zero_point)
-        fits = shifted[8:].all() | ~shifted[8:].any()
-        below = Mux(fits, result < self.lower, shifted[-1])
-        above = Mux(fits, result > self.upper, ~shifted[-1])
-        clamped = Mux(below, self.lower, Mux(above, self.upper, result[:8].as_signed()))
+        # Of a result that is clamped by bounds of 9 bits, 9 bits tell all, if it fits them.
+        result, fits = shifted[:9].as_signed(), shifted[8:].all() | ~shifted[8:].any()
+        below = Mux(fits, result < clamp.least, shifted[-1])
+        above = Mux(fits, result > clamp.most, ~shifted[-1])
+        moved = (result[:8] + clamp.zero_point)[:8].as_signed()
+        clamped = Mux(below, clamp.lower, Mux(above, clamp.upper, moved))
         return shifted, register("output", 8, valid[7], clamped)
 
     def _shifted_left(self, number: Signal, by: Value, register: Any, valid: Value, begin: list[Value]) -> Value:

@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out, Signature
 from .commands import ADDRESS_BITS
 from .config import Config
 
-READ_LATENCY = 4
+READ_LATENCY = 5
 """Cycles from an execute engine's read to its bytes."""
 
-ROW_LATENCY = 2
+ROW_LATENCY = 3
 """Cycles from an execute engine's read to its row of weights."""
 
 WRITE_LATENCY = 1
@@ -204,7 +204,7 @@ class Scratchpad(wiring.Component):
         return m
 
     def _elaborate_read(self, m: Module, moving: Any, halves: list[Any], place_bits: int) -> None:
-        """Read: the banks' own register, the choice of a bank for each lane, a coarse and a fine rotation."""
+        """Read: two registers of the banks, the choice of one for each lane, a coarse and a fine rotation."""
         lanes = self._config.vector_bytes
         line = self._config.line_bytes
         fine_bits = place_bits // 2
@@ -215,23 +215,27 @@ class Scratchpad(wiring.Component):
                 "mask": Signal(lanes, name=f"read_mask_{stage}", reset_less=True),
                 "fill": Signal(8, name=f"read_fill_{stage}", reset_less=True),
             }
-            for stage in range(3)
+            for stage in range(4)
         ]
-        place, odd = stages[0]["offset"][:place_bits], stages[0]["offset"][place_bits]
+        # If a freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place. So
+        # they are taken in the first cycle in any case, and so are those that were taken before, by the register of two
+        # that is not in use. Nothing is chosen before the first register: the banks are slow.
+        leaving = Signal()
+        turn = Signal()
+        m.d.sync += leaving.eq(moving)
+        taken = [Signal.like(half, name=f"taken_{side}", reset_less=True) for side, half in enumerate(halves)]
+        with m.If(leaving & stages[0]["enable"]):
+            m.d.sync += [register.eq(half) for register, half in zip(taken, halves, strict=True)]
+        place, odd = stages[1]["offset"][:place_bits], stages[1]["offset"][place_bits]
         chosen = Signal(8 * line)
         first = _from(place, line)
         for lane in range(line):
             even = Mux(first[lane], ~odd, odd)
-            byte = Mux(even, *(half.word_select(lane, 8) for half in halves))
+            byte = Mux(even, *(half.word_select(lane, 8) for half in taken))
             m.d.comb += chosen.word_select(lane, 8).eq(byte)
-        # If a freeze comes while bytes leave the banks, the next cycle may show the store engine's in their place. So
-        # they are taken in the first cycle in any case, by the register of two that is not in use: the banks are slow.
-        leaving = Signal()
-        turn = Signal()
         held = [Signal(8 * line, name=f"held_{number}", reset_less=True) for number in range(2)]
-        m.d.sync += leaving.eq(moving)
         for number, register in enumerate(held):
-            with m.If(leaving & stages[0]["enable"] & (turn != number)):
+            with m.If(leaving & stages[1]["enable"] & (turn != number)):
                 m.d.sync += register.eq(chosen)
         registered = Mux(turn, held[1], held[0])
 
@@ -239,7 +243,7 @@ class Scratchpad(wiring.Component):
         data = Signal(8 * lanes, reset_less=True)
         # A row of weights keeps within a line; it needs no rotation.
         row_bytes = self._config.weight_row_bytes
-        row_place = stages[1]["offset"][(row_bytes - 1).bit_length() : place_bits]
+        row_place = stages[2]["offset"][(row_bytes - 1).bit_length() : place_bits]
         m.d.comb += [self.read.data.eq(data), self.read.row.eq(registered.word_select(row_place, 8 * row_bytes))]
         with m.If(moving):
             previous = {
@@ -253,16 +257,16 @@ class Scratchpad(wiring.Component):
                 with m.If(previous["enable"]):
                     m.d.sync += [stage[name].eq(previous[name]) for name in ("offset", "mask", "fill")]
                 previous = stage
-            with m.If(stages[0]["enable"]):
-                m.d.sync += turn.eq(~turn)
             with m.If(stages[1]["enable"]):
-                high = stages[1]["offset"][fine_bits:place_bits]
-                m.d.sync += coarse.eq(_rotate_right(registered, high.shift_left(3 + fine_bits)))
+                m.d.sync += turn.eq(~turn)
             with m.If(stages[2]["enable"]):
-                low = stages[2]["offset"][:fine_bits]
-                keep = _byte_mask(stages[2]["mask"], lanes)
+                high = stages[2]["offset"][fine_bits:place_bits]
+                m.d.sync += coarse.eq(_rotate_right(registered, high.shift_left(3 + fine_bits)))
+            with m.If(stages[3]["enable"]):
+                low = stages[3]["offset"][:fine_bits]
+                keep = _byte_mask(stages[3]["mask"], lanes)
                 fine = _rotate_right(coarse, low.shift_left(3))[: 8 * lanes]
-                m.d.sync += data.eq((fine & keep) | (stages[2]["fill"].replicate(lanes) & ~keep))
+                m.d.sync += data.eq((fine & keep) | (stages[3]["fill"].replicate(lanes) & ~keep))
 
 
 def _rotate_right(value: Any, amount: Any) -> Any:

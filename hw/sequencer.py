@@ -93,7 +93,7 @@ class _Vector(NamedTuple):
 
     `begins`: it is the first of a pass that finishes. `emits`: it gives an output, whose place among the accumulators
     is `number`; `fresh`: none before it in the pass did. `leaves`: the total of its output goes to the lanes; `stores`:
-    and from there to the address `output` in the scratchpad.
+    and from there to the address in the scratchpad that is `output` a cycle later.
     """
 
     valid: Value
@@ -383,9 +383,12 @@ class Sequencer(wiring.Component):
             m.d.sync += upcoming.line.eq(
                 Mux(anew, front.source, upcoming.line) + Mux(anew, ~front.origin_x, front.kernel_row_step) + anew
             )
-        with m.If(anew):
+        # Outputs are a cycle behind their vectors.
+        begun, moved = Signal(), Signal()
+        m.d.sync += [begun.eq(begin), moved.eq(anew)]
+        with m.If(moved):
             m.d.sync += self._upcoming_destination.eq(
-                Mux(begin, front.destination, self._upcoming_destination + config.columns)
+                Mux(begun, front.destination, self._upcoming_destination + config.columns)
             )
 
     def _elaborate_passes(self, m: Module) -> None:
@@ -581,25 +584,34 @@ class Sequencer(wiring.Component):
                     ),
                 ]
 
-        # An output leads to the next; at the end of its row or strip, to the first of the next row or strip.
-        origin = Mux(in_row, output, Mux(in_strip, output_row, output_strip))
-        move = Mux(
-            in_row,
-            Mux(column_counts, command.destination_column_step, 0),
-            Mux(
-                in_strip,
-                Mux(row_counts, command.destination_row_step, 0),
-                command.destination_strip_step,
-            ),
+        # An output leads to the next; at the end of its row or strip, to the first of the next row or strip. Which of
+        # these it is, is decided a cycle before: outputs are a cycle behind their vectors.
+        starts, moves, ends_row, ends_strip, column_moves, row_moves = (
+            Signal(name=f"output_{n}")
+            for n in ("starts", "moves", "ends_row", "ends_strip", "column_moves", "row_moves")
+        )
+        m.d.sync += [
+            starts.eq(self._start_pass),
+            moves.eq(self._start_pass | pixel),
+            ends_row.eq(~in_row),
+            ends_strip.eq(~in_row & ~in_strip),
+            column_moves.eq(in_row & column_counts),
+            row_moves.eq(~in_row & in_strip & row_counts),
+        ]
+        origin = Mux(ends_strip, output_strip, Mux(ends_row, output_row, output))
+        move = (
+            Mux(column_moves, command.destination_column_step, 0)
+            | Mux(row_moves, command.destination_row_step, 0)
+            | Mux(ends_strip, command.destination_strip_step, 0)
         )
         following = Signal(ADDRESS_BITS, name="following_output")
-        m.d.comb += following.eq(Mux(self._start_pass, self._upcoming_destination, origin + move))
-        with m.If(self._start_pass | pixel):
+        m.d.comb += following.eq(Mux(starts, self._upcoming_destination, origin + move))
+        with m.If(moves):
             m.d.sync += output.eq(following)
-        with m.If(self._start_pass | (pixel & ~in_row)):
-            m.d.sync += output_row.eq(following)
-        with m.If(self._start_pass | new_strip):
-            m.d.sync += output_strip.eq(following)
+            with m.If(starts | ends_row):
+                m.d.sync += output_row.eq(following)
+            with m.If(starts | ends_strip):
+                m.d.sync += output_strip.eq(following)
         return _Vector(pixel, place, begin, emits, number, fresh, leaves, stores, output)
 
     def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow, errors: list[Error]) -> None:
@@ -619,7 +631,6 @@ class Sequencer(wiring.Component):
         fill = Signal(8, reset_less=True)
         accumulate = Signal(self.accumulate.shape(), reset_less=True)
         out = Signal(self.output.shape(), reset_less=True)
-        written = Signal(ADDRESS_BITS, reset_less=True)
         index, read_index = (Signal(INDEX_BITS, name=name, reset_less=True) for name in ("vector_index", "read_index"))
         room = Signal(signed(ADDRESS_BITS + 2))
         near = lanes.bit_length()  # numbers of so many bits reach from no lane to all, and further
@@ -654,8 +665,6 @@ class Sequencer(wiring.Component):
                 accumulate.enters.eq(self._enters),
                 out.write.eq(stores & emits),
                 out.last.eq(last),
-                out.address.eq(vector.output),
-                written.eq(vector.output),
                 out.channels.eq(self._channels),
                 out.zero_point.eq(command.zero_point),
                 out.lower.eq(command.lower),
@@ -670,6 +679,7 @@ class Sequencer(wiring.Component):
         piece, pieces = address[near:-1], config.scratchpad_bytes >> near
         early = (address < 0) & ~(piece.all() & (address[:near] + low)[near])
         late = (address >= 0) & ((piece >= pieces) | ((piece == pieces - 1) & (address[:near] + high > 1 << near)))
+        written = vector.output
         block, blocks = written[span:], config.scratchpad_bytes >> span
         m.d.comb += [
             spills.eq((block >= blocks) | ((block == blocks - 1) & (written[:span] + out.channels > 1 << span))),
@@ -688,6 +698,7 @@ class Sequencer(wiring.Component):
                 self.read.mask.eq(Cat(inside & (low <= lane) & (high > lane) for lane in range(lanes))),
                 self.accumulate.eq(accumulate),
                 self.output.eq(out),
+                self.output.address.eq(written),
                 self.output.write.eq(out.write & ~spills),
                 read_index.eq(index),
                 outside.eq((inside & (low < high) & (early | late)) | (out.write & spills)),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, Signature
 
 from .config import Config
 
-READ_LATENCY = 2
+READ_LATENCY = 3
 """Cycles from a read to its row."""
 
 
@@ -63,14 +63,18 @@ class WeightBuffer(wiring.Component):
             read.addr.eq(self.read.address[select_bits:]),
             read.en.eq(self.read.enable & moving),
         ]
-        arriving = Signal()
-        select = Signal(select_bits, reset_less=True)
+        # The memory's own register, one behind it, and then the choice of a row: the memory is slow.
+        arriving, arrived = Signal(), Signal()
+        select, chosen = Signal(select_bits, reset_less=True), Signal(select_bits, name="chosen", reset_less=True)
+        line = Signal.like(read.data, name="line", reset_less=True)
         row = Signal(8 * config.columns, reset_less=True)
         m.d.comb += self.read.data.eq(row)
         with m.If(moving):
-            m.d.sync += arriving.eq(self.read.enable)
+            m.d.sync += [arriving.eq(self.read.enable), arrived.eq(arriving)]
             with m.If(self.read.enable):
                 m.d.sync += select.eq(self.read.address[:select_bits])
             with m.If(arriving):
-                m.d.sync += row.eq(read.data.word_select(select, 8 * config.weight_row_bytes))
+                m.d.sync += [line.eq(read.data), chosen.eq(select)]
+            with m.If(arrived):
+                m.d.sync += row.eq(line.word_select(chosen, 8 * config.weight_row_bytes))
         return m

@@ -1,7 +1,9 @@
-"""Registers move into the multipliers of an ECP5: the step that the vendor's tools take and Yosys does not.
+"""Registers move into an ECP5's multipliers and memories: the step that the vendor's tools take and Yosys does not.
 
 A MULT18X18D holds a register at each input and one at its output. Where a design has registers in those places, and
-nothing else looks at what they hold but other such multipliers, the block's own do their work, faster and for free.
+nothing else looks at what they hold but other such multipliers, the block's own do their work, faster and for free. So
+does the register behind a DP16KD's output, where a word that is read goes to a register and nowhere else: the memory's
+own is slow.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-PACKING = "eightfold-packing/3"
+PACKING = "eightfold-packing/4"
 """Changes with what is packed, here or in `carries`, for results that are kept."""
 
 _MULTIPLIER = "MULT18X18D"
+_MEMORY = "DP16KD"
 _REGISTER = "TRELLIS_FF"
 _INPUTS = {"A": "0", "B": "1"}
 _OUTPUT = "P"
 _OUTPUT_ENABLE = "2"
-_WIDTHS = {"A": 18, "B": 18, "P": 36}
+_WIDTHS = {"A": 18, "B": 18, "P": 36, "DOA": 18, "DOB": 18}
+_SIDES = "AB"
 
 Bit = int | str
 """A net's number, or a constant: as in Yosys's JSON netlists."""
@@ -43,8 +47,13 @@ def pack_multipliers(module: dict[str, Any]) -> int:
     return _Packing(module).run()
 
 
+def pack_memories(module: dict[str, Any]) -> int:
+    """Moves registers of a mapped module behind the outputs of its memories; see `pack_multipliers`."""
+    return _Packing(module).run_memories()
+
+
 def _pins(cell: Mapping[str, Any], port: str) -> list[tuple[str, Bit]]:
-    """The pins of a multiplier's port, and the nets at them."""
+    """The pins of a block's port, and the nets at them."""
     pins = cell["connections"]
     return [(pin, pins[pin][0]) for pin in (f"{port}{place}" for place in range(_WIDTHS[port])) if pins.get(pin)]
 
@@ -88,11 +97,39 @@ class _Packing:
                     cell["connections"] |= {pin: [self._before(bit)] for pin, bit in _pins(cell, port)}
                     self._set(cell, f"INPUT{port}", place, inputs[name][port])
             if name in outputs:
-                gone |= self._move_output(cell)
+                gone |= self._move_output(cell, _OUTPUT)
                 self._set(cell, "OUTPUT", _OUTPUT_ENABLE, outputs[name])
         for register in gone:
             del self._cells[register]
         return before - len(self._cells)
+
+    def run_memories(self) -> int:
+        """See `pack_memories`. Whichever side of a memory is read, both get a register: a wide word leaves by both."""
+        before = len(self._cells)
+        for cell in [cell for cell in self._cells.values() if cell["type"] == _MEMORY]:
+            followers = self._followers(cell, *(f"DO{side}" for side in _SIDES))
+            control = self._control(followers) if followers else None
+            if not followers or control is None or not self._is_plain(cell, control[0]):
+                continue
+            for side in _SIDES:
+                self._move_output(cell, f"DO{side}")
+                cell["parameters"][f"REGMODE_{side}"] = "OUTREG"
+                cell["connections"][f"OCE{side}"] = [control[1]]
+            for register in followers:
+                del self._cells[register]
+        return before - len(self._cells)
+
+    @staticmethod
+    def _is_plain(cell: Mapping[str, Any], clock: Bit) -> bool:
+        """Whether a memory has that clock, on both sides, and neither resets nor registers behind its outputs."""
+        parameters, pins = cell["parameters"], cell["connections"]
+        return all(
+            parameters.get(f"REGMODE_{side}", "NOREG") == "NOREG"
+            and parameters.get(f"CLK{side}MUX", f"CLK{side}") == f"CLK{side}"
+            and pins[f"CLK{side}"] == [clock]
+            and pins.get(f"RST{side}", ["0"]) == ["0"]
+            for side in _SIDES
+        )
 
     @staticmethod
     def _is_free(cell: Mapping[str, Any]) -> bool:
@@ -166,10 +203,10 @@ class _Packing:
             able = {name: controls for name, controls in able.items() if name not in stay}
         return able  # type: ignore[return-value]
 
-    def _followers(self, cell: Mapping[str, Any]) -> list[str] | None:
-        """The registers of the output; None if something else reads it."""
+    def _followers(self, cell: Mapping[str, Any], *ports: str) -> list[str] | None:
+        """The registers of a block's outputs; None if something else reads them."""
         followers = []
-        for _, bit in _pins(cell, _OUTPUT):
+        for _, bit in (pin for port in ports for pin in _pins(cell, port)):
             readers = self._readers.get(bit, [])
             if not readers:
                 continue
@@ -180,12 +217,12 @@ class _Packing:
         return followers
 
     def _output(self, name: str, taken: set[str]) -> tuple[Bit, Bit] | None:
-        followers = self._followers(self._cells[name])
+        followers = self._followers(self._cells[name], _OUTPUT)
         return None if followers is None or taken & set(followers) else self._control(followers)
 
-    def _move_output(self, cell: dict[str, Any]) -> set[str]:
+    def _move_output(self, cell: dict[str, Any], port: str) -> set[str]:
         moved = set()
-        for pin, bit in _pins(cell, _OUTPUT):
+        for pin, bit in _pins(cell, port):
             for name, _ in self._readers.get(bit, ()):
                 cell["connections"][pin] = self._cells[name]["connections"]["Q"]
                 moved.add(name)

@@ -32,7 +32,7 @@ from ..sim.cache import cached
 from ..sim.errors import SettingError, SimulatorError
 from ..sim.image import exported
 from .carries import pack_carries
-from .packing import PACKING, pack_multipliers
+from .packing import PACKING, pack_memories, pack_multipliers
 from .table import NOT_MEASURED, new_table
 
 FORMAT = "eightfold-synthesis/1"
@@ -83,8 +83,8 @@ class Target:
     placer
         The variant of nextpnr; None where the open tools have none.
     packs
-        Whether registers can move into multipliers, and look-up tables into carry cells, as `packing` and `carries` do
-        it.
+        Whether registers can move into multipliers and memories, and look-up tables into carry cells, as `packing` and
+        `carries` do it.
     """
 
     script: str
@@ -445,6 +445,7 @@ def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> Non
     netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     if family.packs:
         pack_multipliers(netlist["modules"][_MODULE])
+        pack_memories(netlist["modules"][_MODULE])
         pack_carries(netlist["modules"][_MODULE])
     found: dict[str, Counter[str]] = {}
     for name, cell in netlist["modules"][_MODULE]["cells"].items():

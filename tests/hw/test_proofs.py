@@ -422,7 +422,7 @@ def totals_take_their_turns(config: Any, *, room: int) -> Proof:
     p.check(~dut.valid | ((left >> 1) != chosen) | (dut.accumulators == totals.bit_select(left[0], 1)))
     p.check(dut.comes == p.past(dut.valid, backlog.result_latency(config)))
     p.check(~dut.comes | ((dut.first == ~shown[0]) & (dut.final == shown[0])))
-    p.check(~dut.comes | ((shown >> 1) != chosen) | (dut.o_note == note))
+    p.check(~dut.comes | ((shown >> 1) != chosen) | (p.past(dut.o_note) == note))
     return p
 
 
@@ -522,7 +522,8 @@ def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Valu
     always = [Const(1)] * 9
     names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
     fields = {name: inputs[name] if name in inputs else p.constant(shape, name) for name, shape in names.items()}
-    return dut._lane(p.m, 0, always, always, pre_shift=inputs.get("pre_shift", Const(0, 5)), **fields)
+    pre_shift = inputs.get("pre_shift", Const(0, 5))
+    return dut._lane(p.m, 0, always, always, pre_shift=pre_shift, clamp=dut._clamp(p.m), **fields)
 
 
 def product_is_of_its_factors(rounding: Rounding, *, multiplied: bool, mistake: int = 0) -> Proof:

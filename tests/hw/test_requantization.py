@@ -60,9 +60,9 @@ def run(rounding, blocks, multiplied):
                 ctx.set(getattr(lanes, name), 0)
 
     async def clamp(ctx):
-        # Zero point and bounds belong to the accumulators of one cycle less than an output takes.
+        # Zero point and bounds belong to the accumulators of two cycles less than an output takes.
         for block in blocks:
-            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + whole)
+            await ctx.tick().repeat(PARAMETER_ROWS + 1 if block is not blocks[0] else PARAMETER_ROWS + whole - 1)
             for name in ("zero_point", "lower", "upper"):
                 ctx.set(getattr(lanes, name), block[name])
             for _ in block["accumulators"]:
@@ -118,7 +118,7 @@ def run_in_turns(rounding, blocks, multiplied, lanes):
                 at(told, turn=turn)
                 come = told + TOLD
                 at(come, valid=1, accumulators=pack(part, 32))
-                at(come + whole - 1, **{name: block[name] for name in ("zero_point", "lower", "upper")})
+                at(come + whole - 2, **{name: block[name] for name in ("zero_point", "lower", "upper")})
                 parts.append((come + whole - 1, come + whole))
         begin = max(told, begin + 3 + PARAMETER_ROWS)
 
