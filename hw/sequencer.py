@@ -341,15 +341,18 @@ class Sequencer(wiring.Component):
             "row": (self._kernel_rows, front.kernel_rows),
             "block": (self._blocks, front.blocks),
         }
-        # A step in one of them lets those before it begin anew.
+        # A step in one of them lets those before it begin anew. Which one it will be has been known for two cycles.
         step = {name: Signal(name=f"step_{name}") for name in counts}
-        before: Value = begin | first_slot
+        before: Value = Const(1, 1)
+        ended: Value = Const(1, 1)
         for name, (left, count) in counts.items():
-            m.d.comb += step[name].eq(before & ~begin & ~left.last)
-            anew = begin | left.last
-            with m.If(before):
-                m.d.sync += left.move(anew, count)
-            before = before & anew
+            with m.If(begin | (first_slot & ended)):
+                m.d.sync += left.move(begin | left.last, count)
+            ends = Signal(name=f"{name}_ends", reset_less=True)
+            before = before & left.last
+            m.d.sync += ends.eq(before)
+            m.d.comb += step[name].eq(first_slot & ended & ~ends)
+            ended = ends
 
         new_block = step["block"]
         anew = begin | new_block
