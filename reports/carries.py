@@ -34,17 +34,24 @@ def pack_carries(module: dict[str, Any]) -> int:
     int
         Look-up tables that the module no longer needs.
     """
-    return _Packing(module).run()
+    return _Carries(module).run()
 
 
-class _Packing:
+def carry_chains(module: Mapping[str, Any]) -> list[str]:
+    """The first cell of each carry chain of a mapped module."""
+    cells = {name: cell["connections"] for name, cell in module["cells"].items() if cell["type"] == _CARRY}
+    carried = {bit for connections in cells.values() for bit in connections["COUT"]}
+    return [name for name, connections in cells.items() if not carried.intersection(connections["CIN"])]
+
+
+class _Carries:
     def __init__(self, module: dict[str, Any]) -> None:
         self._cells: dict[str, dict[str, Any]] = module["cells"]
         self._tables = {cell["connections"]["Z"][0]: n for n, cell in self._cells.items() if cell["type"] == _TABLE}
         self._readers: dict[Bit, set[tuple[str, str]]] = defaultdict(set)  # cells, and which half of a carry cell
         for name, cell in self._cells.items():
             for port, bits in cell["connections"].items():
-                half = port[-1] if cell["type"] == _CARRY and port[0] in _PINS else ""
+                half = port[1:] if cell["type"] == _CARRY and port[1:] in (*_HALVES,) else ""
                 for bit in bits:
                     if cell["port_directions"][port] == "input":
                         self._readers[bit].add((name, half))

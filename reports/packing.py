@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-PACKING = "eightfold-packing/4"
+PACKING = "eightfold-packing/5"
 """Changes with what is packed, here or in `carries`, for results that are kept."""
 
 _MULTIPLIER = "MULT18X18D"

