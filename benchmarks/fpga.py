@@ -18,6 +18,8 @@ from eightfold.reports.synthesis import Synthesis, synthesize
 DESIGNS = (
     ("8x8", "array", "ecp5", "LFE5U-85F", True),
     ("8x8", "machine", "ecp5", "LFE5U-85F", True),
+    ("8x8-small", "machine", "ecp5", "LFE5U-85F", True),
+    ("8x8-mini", "machine", "ecp5", "LFE5U-85F", True),
     ("4x4", "array", "ecp5", "LFE5U-25F", True),
     ("4x4", "machine", "ecp5", "LFE5U-25F", True),
     ("4x4", "machine", "ice40", "UP5K", False),

@@ -125,7 +125,7 @@ def _config_option(**more: Any) -> Any:
     return typer.Option(
         "--config",
         metavar="NAME|FILE.toml",
-        help="The machine: 4x4, 8x8, 8x8-small, 16x16, 32x32, or a file.",
+        help="The machine: 4x4, 8x8, 8x8-small, 8x8-mini, 16x16, 32x32, or a file.",
         autocompletion=_config_names,
         **more,
     )
@@ -850,10 +850,10 @@ class _Network:
 def _network(model: Path, config: str | None, profile: str | None) -> _Network:
     from .golden.reader import read
 
-    machine, arithmetic = _config(config), _profile(profile)  # whose names are checked before a large file is read
     if model.suffix == _COMPILED:
         program = _compiled(model, config, profile)
         return _Network(program.graph, program.config, program.profile, program)
+    machine, arithmetic = _config(config), _profile(profile)  # whose names are checked before a large file is read
     return _Network(read(model), machine, arithmetic)
 
 
@@ -871,10 +871,11 @@ def _compiled(model: Path, config: str | None, profile: str | None) -> Program:
     from .compiler.program import Program
     from .hw.registers import configuration_hash
 
+    machine, arithmetic = _config(config), _profile(profile)
     program = Program.load(model)
-    if config is not None and configuration_hash(_config(config)) != configuration_hash(program.config):
+    if config is not None and configuration_hash(machine) != configuration_hash(program.config):
         raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")
-    if profile is not None and _profile(profile) != program.profile:
+    if profile is not None and arithmetic != program.profile:
         raise UsageError(f"--profile is {profile!r}; {model} was compiled for {program.profile.value}")
     return program
 

@@ -270,6 +270,17 @@ NAMED = {
             accumulator_bytes=8 * KIB,
             lanes=2,
         ),
+        # The least of an FPGA.
+        Config(
+            name="8x8-mini",
+            rows=8,
+            columns=8,
+            scratchpad_bytes=32 * KIB,
+            weight_bytes=16 * KIB,
+            accumulator_bytes=8 * KIB,
+            outstanding_bursts=4,
+            lanes=1,
+        ),
         Config(name="16x16"),
         Config(
             name="32x32",
