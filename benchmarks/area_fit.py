@@ -17,7 +17,9 @@ from eightfold.reports.synthesis import synthesize
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="*", default=["4x4", "8x4", "4x8", "8x8", "8x8-small", "8x8-mini"], metavar="CONFIG")
+    parser.add_argument(
+        "configs", nargs="*", default=["4x4", "8x4", "4x8", "8x8", "8x8-small", "8x8-mini"], metavar="CONFIG"
+    )
     arguments = parser.parse_args()
     measured = []
     print("machine   multipliers  lanes     LUTs  estimated   error")

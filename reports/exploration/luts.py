@@ -30,8 +30,8 @@ MEASURED = (
     Synthesized(64, 2, 8_749),  # 8 x 8, two lanes
     Synthesized(64, 1, 8_306),  # 8 x 8, one lane
 )
-"""Totals of `eightfold synth` for an ECP5, by Yosys 0.70, as nextpnr counts: carry cells and distributed RAM as the tables
-that they take the place of. `python benchmarks/area_fit.py` measures them again."""
+"""Totals of `eightfold synth` for an ECP5, by Yosys 0.70, as nextpnr counts: carry cells and distributed RAM as the
+tables that they take the place of. `python benchmarks/area_fit.py` measures them again."""
 
 
 @dataclass(frozen=True)
