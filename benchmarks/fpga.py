@@ -3,7 +3,7 @@
 python benchmarks/fpga.py [--seeds 3] [--only TEXT] [--json FILE]
 
 Every line is what `eightfold synth` says with the options in it; Yosys checks each netlist (`check -assert`).
-Results are cached, so that the table is made again in seconds; the first time takes half an hour of processor time.
+Results are cached, so that the table is made again in seconds; the first time takes two hours of processor time.
 """
 
 from __future__ import annotations

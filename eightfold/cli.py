@@ -871,7 +871,7 @@ def _compiled(model: Path, config: str | None, profile: str | None) -> Program:
     from .compiler.program import Program
     from .hw.registers import configuration_hash
 
-    machine, arithmetic = _config(config), _profile(profile)
+    machine, arithmetic = _config(config), _profile(profile)  # before a large file is read, as in `_network`
     program = Program.load(model)
     if config is not None and configuration_hash(machine) != configuration_hash(program.config):
         raise UsageError(f"--config is {config!r}; {model} was compiled for {program.config.name}")

@@ -69,7 +69,7 @@ class Backlog(wiring.Component):
     comes, first, final : Out(1)
         In the next cycle the lanes have outputs: a pixel's first, its last.
     o_note : Out(width)
-        The pixel's note, a cycle earlier than that.
+        The pixel's note, a cycle before each `comes`.
     """
 
     def __init__(self, config: Config, *, width: int, ahead: int) -> None:

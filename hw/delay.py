@@ -61,7 +61,7 @@ class DelayLine(wiring.Component):
             self.o_valid.eq(valid[-1]),
         ]
         if self._block:
-            # The memory's own has no reset.
+            # A register of its own: `o_data` would have a reset, which that of an FPGA's memory is not to have.
             register = Signal.like(self.o_data, name="register", reset_less=True)
             m.d.sync += register.eq(read.data)
             m.d.comb += self.o_data.eq(register)

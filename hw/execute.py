@@ -270,16 +270,16 @@ class _Core(wiring.Component):
     def _elaborate_output(self, m: Module, sequencer: Sequencer, waiting: Backlog, lanes: RequantizationLanes) -> None:
         """Where outputs go travels beside them; so does what ends a command."""
         config = self._config
-        output = data.View(sequencer.output.shape(), waiting.o_note)
+        # Clamping is told two cycles before the outputs are there; the rest is needed a cycle later.
+        told = data.View(sequencer.output.shape(), waiting.o_note)
+        output = Signal(told.shape(), reset_less=True)
         m.d.comb += [
             waiting.note_valid.eq(sequencer.output_valid),
             waiting.note.eq(sequencer.output),
-            lanes.zero_point.eq(output.zero_point),
-            lanes.lower.eq(output.lower),
-            lanes.upper.eq(output.upper),
+            lanes.zero_point.eq(told.zero_point),
+            lanes.lower.eq(told.lower),
+            lanes.upper.eq(told.upper),
         ]
-        # Clamping is told a cycle before the outputs are there; the rest is needed then.
-        told, output = output, Signal(output.shape(), name="output", reset_less=True)
         write, whole = Signal(), Signal()
         address = Signal.like(output.address, reset_less=True)
         channels = Signal(range(config.columns + 1), reset_less=True)

@@ -26,7 +26,7 @@ def latency(*, multiplied: bool) -> int:
 
 
 class _Clamp(NamedTuple):
-    """What makes an output of a result: a zero point, bounds, and what a result below, or above, these is beyond."""
+    """What makes an output of a result: zero point, bounds, and these less the zero point, for what is beyond them."""
 
     zero_point: Signal
     lower: Signal
@@ -301,7 +301,7 @@ class RequantizationLanes(wiring.Component):
                 right = Mux(shifts[5] < 0, -shifts[5], 0)[:5]
                 kept = register("kept", 33, valid[5], Cat(Const(0, 1), high).as_signed() >> right)
             shifted = register("shifted", 32, valid[6], kept[1:].as_signed() + kept[0])
-        # Of a result that is clamped by bounds of 9 bits, 9 bits tell all, if it fits them.
+        # Results are compared with bounds of 9 bits: their own low 9 tell all, if they fit.
         result, fits = shifted[:9].as_signed(), shifted[8:].all() | ~shifted[8:].any()
         below = Mux(fits, result < clamp.least, shifted[-1])
         above = Mux(fits, result > clamp.most, ~shifted[-1])

@@ -204,7 +204,9 @@ class Scratchpad(wiring.Component):
         return m
 
     def _elaborate_read(self, m: Module, moving: Any, halves: list[Any], place_bits: int) -> None:
-        """Read: two registers of the banks, the choice of one for each lane, a coarse and a fine rotation."""
+        """Read: the banks' own register and one behind it, the choice of a bank for each lane and of a register of two,
+        a coarse and a fine rotation.
+        """
         lanes = self._config.vector_bytes
         line = self._config.line_bytes
         fine_bits = place_bits // 2

@@ -341,7 +341,8 @@ class Sequencer(wiring.Component):
             "row": (self._kernel_rows, front.kernel_rows),
             "block": (self._blocks, front.blocks),
         }
-        # A step in one of them lets those before it begin anew. Which one it will be has been known for two cycles.
+        # A step in one of them lets those before it begin anew. Which one it will be comes from registers: a command
+        # begins three cycles before its first step, and passes are four apart or more, as R is 4 at least.
         step = {name: Signal(name=f"step_{name}") for name in counts}
         before: Value = Const(1, 1)
         ended: Value = Const(1, 1)
@@ -633,7 +634,7 @@ class Sequencer(wiring.Component):
         address = Signal(signed(ADDRESS_BITS), reset_less=True)
         fill = Signal(8, reset_less=True)
         accumulate = Signal(self.accumulate.shape(), reset_less=True)
-        out = Signal(self.output.shape(), reset_less=True)
+        out = Signal(self.output.shape(), reset_less=True)  # but for the address, which comes a cycle later
         index, read_index = (Signal(INDEX_BITS, name=name, reset_less=True) for name in ("vector_index", "read_index"))
         room = Signal(signed(ADDRESS_BITS + 2))
         near = lanes.bit_length()  # numbers of so many bits reach from no lane to all, and further

@@ -22,6 +22,6 @@ module adder(A, B, CI, BI, X, Y, CO);
   \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) widened_b (.A(B), .Y(b));
   assign addend = BI ? ~b : b;
   assign X = a ^ addend;
-  assign CO = a & addend | X & {CO, CI};
+  \$lcu #(.WIDTH(Y_WIDTH)) carries (.P(X), .G(a & addend), .CI(CI), .CO(CO));
   assign Y = X ^ {CO, CI};
 endmodule

@@ -18,7 +18,7 @@ from .packing import Bit
 _CARRY = "CCU2C"
 _TABLE = "LUT4"
 _PINS = "ABCD"
-_HALVES = "01"
+_HALVES = ("0", "1")
 
 
 def pack_carries(module: dict[str, Any]) -> int:
@@ -51,7 +51,7 @@ class _Carries:
         self._readers: dict[Bit, set[tuple[str, str]]] = defaultdict(set)  # cells, and which half of a carry cell
         for name, cell in self._cells.items():
             for port, bits in cell["connections"].items():
-                half = port[1:] if cell["type"] == _CARRY and port[1:] in (*_HALVES,) else ""
+                half = port[1:] if cell["type"] == _CARRY and port[1:] in _HALVES else ""
                 for bit in bits:
                     if cell["port_directions"][port] == "input":
                         self._readers[bit].add((name, half))

@@ -154,7 +154,7 @@ class _Packing:
         cell["port_directions"][f"CE{place}"] = "input"
 
     def _control(self, registers: Iterable[str]) -> tuple[Bit, Bit] | None:
-        """The clock and the enable that all of the registers share, if a multiplier's own can do their work."""
+        """The clock and the enable that all of the registers share, if a block's own can do their work."""
         found: set[tuple[Bit, Bit]] = set()
         for name in registers:
             cell = self._cells[name]

@@ -103,7 +103,7 @@ _ECP5 = (
     # maps twice, the second time what the first has made, and looks longer for a small result.
     f"scratchpad -set abc9.D 4000; scratchpad -set abc9.script +&scorr;&sweep;&dc2;{_ABC9_MAPS};&st;{_ABC9_MAPS}; "
     # Some adders take less as look-up tables, in which what is before and behind them finds room.
-    f"synth_ecp5 -top TOP -run begin:map_gates; techmap -map {_ADDERS.name}; opt -fast; "
+    f"synth_ecp5 -top TOP -run begin:map_gates; techmap -map {_ADDERS.name}; techmap t:$lcu; opt -fast; "
     "synth_ecp5 -top TOP -run map_gates:"
 )
 
@@ -116,7 +116,8 @@ TARGETS: Mapping[str, Target] = {
     "ecp5": Target(
         script=_ECP5,
         weights={
-            # TRELLIS_COMB of nextpnr, which puts a carry cell before and after each chain.
+            # TRELLIS_COMB of nextpnr: a distributed memory takes four tables, and two for its write port; before and
+            # after each chain stands a carry cell more.
             "LUT": {"LUT4": 1, "CCU2C": 2, _CHAIN: 4, "TRELLIS_DPR16X4": 6},
             "FF": {"TRELLIS_FF": 1},
             "DSP": {"MULT18X18D": 1},

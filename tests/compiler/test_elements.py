@@ -8,7 +8,7 @@ import pytest
 
 from eightfold.compiler import MachineStep, compile, streams
 from eightfold.compiler.chains import Chain, ChainSite, ChainTiling
-from eightfold.compiler.choice import Choices
+from eightfold.compiler.choice import Choices, choices_for
 from eightfold.compiler.elements import WideConfig, WidePlan, plan_wide
 from eightfold.compiler.emission import Site
 from eightfold.compiler.program import Program
@@ -115,3 +115,13 @@ def test_layers_of_one_shape_are_cut_as_each_would_be_by_itself(monkeypatch: pyt
 
     monkeypatch.setattr(streams, "choices_for", lambda config, resident: Forgetful(config))
     assert commands(compile(builder.graph(), config)) == commands(remembered)
+
+
+def test_networks_compiled_for_one_machine_do_not_change_each_other() -> None:
+    config = dataclasses.replace(DEFAULT, scratchpad_bytes=32 * KIB)
+    choices_for.cache_clear()
+    alone = commands(compile(LARGE.graph(), config))
+    choices_for.cache_clear()
+    compile(Builder((1, 28, 28, 64)).convolution(64, (1, 1)).convolution(64, (3, 3)).graph(), config)
+    compile(SMALL.graph(), config)
+    assert commands(compile(LARGE.graph(), config)) == alone

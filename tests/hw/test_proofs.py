@@ -487,9 +487,18 @@ def scratchpad_is_bytes(dut: Scratchpad, config: Config, *, address: int) -> Pro
     return p
 
 
+READS = READ_LATENCY + 4
+"""Steps in which a byte is loaded and read, and the read is frozen once on its way."""
+
+
 @pytest.mark.parametrize("address", [5, 26])
 def test_the_scratchpad_is_one_memory_to_all_engines(address: int, tmp_path: Path) -> None:
-    assert scratchpad_is_bytes(Scratchpad(TINY), TINY, address=address).holds(tmp_path, steps=7)
+    assert scratchpad_is_bytes(Scratchpad(TINY), TINY, address=address).holds(tmp_path, steps=READS)
+
+
+def test_reads_that_are_not_rotated_are_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eightfold.hw.scratchpad._rotate_right", lambda value, amount: value)
+    assert not scratchpad_is_bytes(Scratchpad(TINY), TINY, address=5).holds(tmp_path, steps=READS)
 
 
 def test_writes_that_do_not_wrap_are_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,8 @@ def test_a_real_netlist_computes_what_it_did(wrong: bool, tmp_path: Path) -> Non
     verilog = convert(BurstSplitter(Config.named("8x8")), name="synthesized")
     (tmp_path / "machine.v").write_text(verilog, encoding="utf-8")
     # With all adders as chains there is more to pack.
-    commands = synthesis.TARGETS["ecp5"].script.replace("TOP", "synthesized").replace("techmap -map adders.v; ", "")
+    script = synthesis.TARGETS["ecp5"].script.replace("techmap -map adders.v; techmap t:$lcu; ", "")
+    commands = script.replace("TOP", "synthesized")
     yosys.run(tmp_path, "-q", "-p", f"read_verilog machine.v; {commands}; write_json netlist.json")
     for name in ("gold", "gate"):
         module = json.loads((tmp_path / "netlist.json").read_text(encoding="utf-8"))["modules"]["synthesized"]

