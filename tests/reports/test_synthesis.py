@@ -71,7 +71,7 @@ def test_the_netlist_is_packed_before_its_cells_are_counted(
         monkeypatch.setattr(synthesis, name, pack if name == packer else lambda module: 0)
     found = {}
     for target in ("ecp5", "ice40"):
-        synthesis._synthesize(tmp_path, TARGETS[target], Yosys(), "")  # type: ignore[arg-type]
+        synthesis._synthesize(tmp_path, TARGETS[target], Yosys(), "")  # type: ignore[arg-type]  # a stand-in
         found[target] = json.loads((tmp_path / "cells.json").read_text(encoding="utf-8"))
     carries = {"CCU2C": 1, "carry chain": 1}
     assert found == {"ecp5": {"load": carries}, "ice40": {"load": {"LUT4": 1, **carries}}}
