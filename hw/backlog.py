@@ -188,7 +188,7 @@ class Backlog(wiring.Component):
         held = {name: Signal.like(word, name=f"held_{name}", reset_less=True) for name, word in read.items()}
         with m.If(there):
             m.d.sync += [register.eq(read[name]) for name, register in held.items()]
-        exchanged = self._later(m, exchange, 1)
+        exchanged = self._later(m, exchange, TOLD)
         sums = accumulators.widened(held["sums"][:bits], config.sum_bits)
         m.d.comb += self.accumulators.eq(Mux(exchanged, sums, held["totals"]))
         m.d.sync += self.valid.eq(there)
