@@ -80,7 +80,8 @@ class ExecuteEngine(wiring.Component):
     -------
     ...
         `engine_members`; a command counts as completed when its outputs are all in the scratchpad, the engine is also
-        `busy` while it takes in a command, and `waiting` while one waits and nothing streams.
+        `busy` while it takes in a command, and `waiting` while one waits, nothing streams, and lanes that columns share
+        have next to nothing left to do.
     frozen : In(1)
         Hold still.
     read, write, weights

@@ -302,7 +302,8 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             able.eq(checked & room & ~entering & ~self.halt & ~self._failed),
             self._take.eq(able & reached & legal & (self._free | ~at_once)),
-            self.waiting.eq(able & ~reached & ~self._streaming),
+            # Lanes that columns share may be at work for longer than the control's patience.
+            self.waiting.eq(able & ~reached & ~self._streaming & self._free),
             self.next_index.eq(words.index),
             self.busy.eq((filled != 0) | (started != self.completed)),
         ]
