@@ -11,6 +11,7 @@ from amaranth.lib.wiring import connect
 
 from eightfold.hw.commands import PARAMETER_ROWS, Combine, Execute, Finish, Mode
 from eightfold.hw.config import Config
+from eightfold.hw.control import PATIENCE
 from eightfold.hw.engine import CHECK_LATENCY
 from eightfold.hw.execute import ExecuteEngine, Pipeline
 from eightfold.hw.registers import ErrorCode
@@ -26,6 +27,12 @@ ODD = Config(name="5x3", rows=5, columns=3, scratchpad_bytes=4096, weight_bytes=
 WIDE = Config(name="4x8", rows=4, columns=8, scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=32 * 64)
 ONE_LANE = dataclasses.replace(ODD, name="5x3, 1 lane", lanes=1)
 TWO_LANES = dataclasses.replace(WIDE, name="4x8, 2 lanes", lanes=2)
+# Room for so many pixels that lanes may have more than `PATIENCE` cycles left to do when their last one has streamed.
+PATIENT = [
+    dataclasses.replace(SMALL, name="4x4, 1 lane", lanes=1, accumulator_bytes=16 * 128),
+    dataclasses.replace(TWO_LANES, accumulator_bytes=32 * 128),
+    dataclasses.replace(WIDE, name="4x8, 4 lanes", lanes=4, accumulator_bytes=32 * 512),
+]
 
 
 class Bench(wiring.Component):
@@ -171,10 +178,10 @@ def stated_cycles(config, command):
 
 
 def run(config, commands, images, image, *, steal=0.0, counts=(0, 0), cycles=40_000):
-    """The scratchpad after the commands, the cycle in which each completed, and the error."""
+    """The scratchpad after the commands, the cycles in which each completed and in which one waited, and the error."""
     bench = Bench(config)
     rng = np.random.default_rng(1)
-    completions, result = [], {}
+    completions, result = [], {"waits": []}
     words = [word for command in commands for word in command.encode()]
     row = config.scratchpad_row_bytes
     state = {"filled": False}
@@ -215,6 +222,8 @@ def run(config, commands, images, image, *, steal=0.0, counts=(0, 0), cycles=40_
             if ctx.get(bench.engine.completed) != done:
                 done = ctx.get(bench.engine.completed)
                 completions.append(cycle)
+            if ctx.get(bench.engine.waiting):
+                result["waits"].append(cycle)
             if ctx.get(bench.engine.error.code) or done == len(commands):
                 break
             # Reads and writes of nothing, which only take the ports.
@@ -383,6 +392,75 @@ def test_a_command_waits_for_its_dependencies():
             SMALL, [dataclasses.replace(commands[0], wait_execute=0)], images, image, counts=(3, 2)
         )
         assert len(completions) == 1
+
+
+def one_pass(config, count, **fields):
+    """A command with one pass of so many vectors, each of which gives an output; its weights and parameters."""
+    rng = np.random.default_rng(count)
+    command, weights, parameters = random_tile(rng, config, finish=Finish.RETURN)
+    row = {"columns": count, "pixels": count, "strip_rows": 0, "row_bytes": 2048, "height": 1}
+    places = {"source": 0, "origin_x": 0, "origin_y": 0, "destination_column_step": config.columns}
+    command = dataclasses.replace(command, **EVERY_VECTOR | row | places | {"column_step": 1} | fields)
+    # Most outputs stay within their bounds, and so tell of any change of their sums.
+    command = dataclasses.replace(command, zero_point=0, lower=-128, upper=127)
+    parameters |= {"bias": parameters["bias"] >> 6, "shift": np.full_like(parameters["shift"], -7)}
+    weights[:, :, 1:] = command.weight_zero_point  # if it is depthwise, no output weighs a vector before the first
+    return command, weights, parameters
+
+
+def one_pass_each(config, passes):
+    """Commands that follow each other through one weight buffer, and what they leave in the scratchpad."""
+    rng = np.random.default_rng(9)
+    image = rng.integers(0, 256, config.scratchpad_bytes, dtype=np.uint8)
+    interpreter = Interpreter(config, np.zeros(0, np.uint8))
+    interpreter.scratchpad[:] = image
+    commands, images, row = [], [], 0
+    for fields in passes:
+        command, weights, parameters = one_pass(config, **fields)
+        command = dataclasses.replace(command, weight_address=row)
+        rows, _ = packed(config, command, weights, parameters)
+        interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
+        interpreter.step(command)
+        commands.append(command)
+        images.append(rows)
+        row += len(rows)
+    return image, commands, images, interpreter.scratchpad
+
+
+@pytest.mark.parametrize(("config", "waits"), [*zip(PATIENT, ("load", "execute", "store"), strict=True)])
+def test_no_command_counts_as_waiting_while_lanes_take_their_turns(config, waits):
+    """They may do so for longer than it takes to call a deadlock. A command that waits for ever does afterwards."""
+    count = (PATIENCE + 50) // (config.turns - 1)
+    store = {"count": count, "finish": Finish.STORE, "destination_column_step": 1}
+    image, commands, images, _ = one_pass_each(config, [store, store | {f"wait_{waits}": 1}])
+    result, completions = run(config, commands, images, image, cycles=count * config.turns + 500)
+    first = result["waits"][0]
+    turned = completions[0] - Pipeline(config).completed  # the slot of the last turn
+    assert first == turned + 1 - config.rows
+    assert first > turned - (config.turns - 1) * count + PATIENCE
+    assert result["waits"] == list(range(first, first + len(result["waits"])))
+    if waits == "execute":
+        assert len(completions) == 2
+        assert result["waits"][-1] == completions[0]
+    else:
+        assert len(completions) == 1
+        assert result["waiting"]
+
+
+@pytest.mark.parametrize("config", PATIENT, ids=lambda config: config.name)
+def test_the_last_turn_of_a_block_is_its_own(config):
+    """Though a block whose results come back begins in the very slot in which the lanes are free for it."""
+    passes, end = [], 2048
+    for count in (5, 9, 13, 14, 30):
+        store, back = {"count": count, "finish": Finish.STORE}, {"count": count, "finish": Finish.RETURN, "mode": 1}
+        passes += [back, store | {"destination": end}, back | {"accumulate": 1}]
+        end += count * config.columns
+        passes += [store | {"destination": end, "accumulate": 1}]
+        end += count * config.columns
+    image, commands, images, memory = one_pass_each(config, passes)
+    result, _ = run(config, commands, images, image)
+    assert result["error"] == (ErrorCode.NONE, 0)
+    np.testing.assert_array_equal(result["memory"], memory)
 
 
 def test_outputs_are_awaited_before_they_are_read():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from amaranth.hdl import Cat
 
-from eightfold.hw.commands import Command, Execute, Load, Store, encode
+from eightfold.hw.commands import Command, Execute, Finish, Load, Store, encode
 from eightfold.hw.config import Config
+from eightfold.hw.control import PATIENCE
 from eightfold.hw.machine import Machine
 from eightfold.hw.registers import (
     COUNTERS,
@@ -26,7 +27,7 @@ from eightfold.hw.registers import (
 
 from .bus import Bus
 from .simulate import simulate
-from .test_execute import ODD, SEQUENCES, SMALL, outputs, tiles
+from .test_execute import ODD, PATIENT, SEQUENCES, SMALL, one_pass_each, outputs, tiles
 
 PROGRAM = 0x3000
 BASE = 0x4000
@@ -134,7 +135,19 @@ class System:
 
 def layer(config: Config, seed: int = 3, **bus: Any) -> tuple[System, list[Command], np.ndarray]:
     """A system whose program loads an image, computes tiles and stores the scratchpad; and what it must store."""
-    image, executes, rows, expected = tiles(config, seed, [*SEQUENCES["partial sums"], *SEQUENCES["depthwise"]])
+    made = tiles(config, seed, [*SEQUENCES["partial sums"], *SEQUENCES["depthwise"]])
+    return loaded(config, *made, **bus)
+
+
+def loaded(
+    config: Config,
+    image: np.ndarray,
+    executes: list[Execute],
+    rows: list[np.ndarray],
+    expected: np.ndarray,
+    **bus: Any,
+) -> tuple[System, list[Command], np.ndarray]:
+    """A system whose program loads an image, runs these commands and stores the scratchpad."""
     packed = np.concatenate(rows).tobytes()
     packed += bytes(-len(packed) % 4)
     half = config.scratchpad_bytes // 2
@@ -280,6 +293,32 @@ def test_an_error_ends_the_run_with_its_code_and_a_reset_clears_it(
 
     system.simulate(main)
     assert system.memory[BASE + RESULT : BASE + RESULT + 256] == source
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_a_command_that_waits_is_a_deadlock_only_if_it_waits_for_ever(for_ever: bool) -> None:
+    """It reads what the one before it writes, for which lanes need longer than the control has patience."""
+    config = PATIENT[0]
+    count = (PATIENCE + 30) // (config.turns - 1)
+    first = {"count": count, "finish": Finish.STORE, "destination_column_step": 1}
+    second = first | {"source": 2048, "destination": 3000, "wait_execute": 2 if for_ever else 1}
+    system, commands, expected = loaded(config, *one_pass_each(config, [first, second]))
+
+    async def main(host: Host) -> None:
+        if not for_ever:
+            assert await host.run(len(system.words)) == Status.DONE
+            return
+        assert await host.run(len(system.words)) == Status.ERROR
+        assert await host.read("ERROR") == ErrorCode.DEADLOCK
+        second = max(place for place, command in enumerate(commands) if isinstance(command, Execute))
+        assert await host.read("ERROR_COMMAND") == second
+        counters = await host.counters()
+        assert (counters["EXECUTE_COMMANDS"], counters["OUTPUTS"]) == (1, count)
+        assert counters["EXECUTE_WAIT"] >= PATIENCE
+
+    system.simulate(main)
+    if not for_ever:
+        np.testing.assert_array_equal(result(system), expected)
 
 
 @pytest.mark.parametrize("moment", [1, 3, 10, 20, 40, 60, 90, 150, 300, 450, 700])
