@@ -254,12 +254,13 @@ class ExecuteEngine(Engine[Execute]):
             self._planned = cycle + early
             self.agenda.add(self._planned, Phase.COMMAND, self.consider)
             return
-        streamed = self._scratchpad.cycle(self._end) if self._end <= moment else None
+        idle = max(self._end, self._free_for_next())
+        idle_from = self._scratchpad.cycle(idle) if idle <= moment else None
         self._stream(self.passes[number], moment)
-        self.start(cycle, self._met, cause, streamed)
+        self.start(cycle, self._met, cause, idle_from)
 
     def _free_for_next(self) -> int:
-        """The moment from which on a command may start whose first pass finishes."""
+        """The moment from which on a command may start whose first pass finishes: lanes have next to nothing to do."""
         return 0 if self._turns == 1 else max(self._free - self._rows, self._vectors_end)
 
     def _stream(self, passes: Passes, moment: int) -> None:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from eightfold.compiler import compile
 from eightfold.compiler.program import MachineStep, Region
 from eightfold.golden.reader import read
-from eightfold.hw.commands import Command, Execute, Load, Store, encode
+from eightfold.hw.commands import Command, Execute, Finish, Load, Store, encode
 from eightfold.hw.config import Config
 from eightfold.hw.engine import CHECK_LATENCY
+from eightfold.hw.execute import Pipeline
 from eightfold.hw.registers import COUNTERS, ErrorCode
 from eightfold.sim.attribution import attribute, completion_cycles, start_cycles
 from eightfold.sim.errors import MachineError, SettingError
@@ -205,6 +206,39 @@ def test_a_command_is_said_to_wait_for_what_it_waits_for() -> None:
     assert execute.start == load.end + CHECK_LATENCY == execute.arrived + execute.waited
     assert store.cause == execute.engine
     assert store.start == execute.end + CHECK_LATENCY == store.arrived + store.waited
+
+
+PATIENT = Config(rows=4, columns=4, lanes=1, scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=8192)
+"""Its lanes may have far more left to do than the control has patience when the last of a pass has streamed."""
+
+
+def awaiting(pixels: int) -> list[Command]:
+    """A command that reads what another one, of so many pixels, writes."""
+    row = {"row_bytes": 4096, "height": 1, "finish": Finish.STORE}
+    place = {"column_step": 1, "destination": 2048, "destination_column_step": 1}
+    return [
+        Load(length=512, memory=1),
+        Execute(wait_load=1, pixels=pixels, columns=pixels, **row, **place),
+        Execute(wait_execute=1, pixels=4, columns=4, source=2048, **row),
+        Store(wait_execute=2, length=8),
+    ]
+
+
+def test_no_command_is_said_to_wait_while_lanes_take_their_turns() -> None:
+    for pixels in (20, 86, 400):
+        _, first, second, _ = model_step(step(awaiting(pixels)), PATIENT, 10).timeline.commands
+        turned = first.end - Pipeline(PATIENT).completed + 1
+        assert second.start - second.waited == turned - PATIENT.rows
+
+
+@needs_icarus
+def test_a_command_that_awaits_lanes_costs_what_the_model_says() -> None:
+    with Icarus(PATIENT, memory_bytes=DRAM_BYTES, latency=10) as machine:
+        machine.write(0, bytes(DRAM_BYTES))
+        for pixels in (1, 2, 3, 4, 5, 6, 13, 14, 20, 86, 400):
+            stream = step(awaiting(pixels))
+            machine.write(PROGRAM, np.array(encode(stream.commands), "<u8").tobytes())
+            check(machine, stream)
 
 
 DEADLOCKS: dict[str, list[Command]] = {
