@@ -394,15 +394,14 @@ def test_a_command_waits_for_its_dependencies():
         assert len(completions) == 1
 
 
-def one_pass(config, count, **fields):
+def one_pass(rng, config, count, **fields):
     """A command with one pass of so many vectors, each of which gives an output; its weights and parameters."""
-    rng = np.random.default_rng(count)
     command, weights, parameters = random_tile(rng, config, finish=Finish.RETURN)
     row = {"columns": count, "pixels": count, "strip_rows": 0, "row_bytes": 2048, "height": 1}
     places = {"source": 0, "origin_x": 0, "origin_y": 0, "destination_column_step": config.columns}
     command = dataclasses.replace(command, **EVERY_VECTOR | row | places | {"column_step": 1} | fields)
     # Most outputs stay within their bounds, and so tell of any change of their sums.
-    command = dataclasses.replace(command, zero_point=0, lower=-128, upper=127)
+    command = dataclasses.replace(command, zero_point=0, lower=-128, upper=127, last_channels=config.columns)
     parameters |= {"bias": parameters["bias"] >> 6, "shift": np.full_like(parameters["shift"], -7)}
     weights[:, :, 1:] = command.weight_zero_point  # if it is depthwise, no output weighs a vector before the first
     return command, weights, parameters
@@ -416,7 +415,7 @@ def one_pass_each(config, passes):
     interpreter.scratchpad[:] = image
     commands, images, row = [], [], 0
     for fields in passes:
-        command, weights, parameters = one_pass(config, **fields)
+        command, weights, parameters = one_pass(rng, config, **fields)
         command = dataclasses.replace(command, weight_address=row)
         rows, _ = packed(config, command, weights, parameters)
         interpreter.weights[row * config.weight_row_bytes :][: rows.size] = rows.ravel()
