@@ -32,7 +32,9 @@ def executes(draw: st.DrawFn, config: Config) -> dict[str, int]:
     depthwise = mode is Mode.DEPTHWISE
     finish = draw(st.sampled_from(Finish if depthwise else [Finish.KEEP, Finish.STORE]))
     gather = depthwise and finish is not Finish.RETURN and draw(st.booleans())
-    most = draw(st.sampled_from([1, config.rows, config.rows + PARAMETER_ROWS, 3 * config.rows]))
+    # Lanes that columns share fall the further behind, the more pixels a pass has.
+    many = config.accumulator_depth if config.turns > 1 else 3 * config.rows
+    most = draw(st.sampled_from([1, config.rows, config.rows + PARAMETER_ROWS, 3 * config.rows, many]))
     pixels = draw(st.integers(1, min(most, config.accumulator_depth)))
     blocks, runs, kernel_rows, kernel_columns = (draw(st.integers(1, most)) for most in (3, 3, 2, 2))
     if depthwise:

@@ -32,16 +32,24 @@ from ..compiler.networks import Array, Builder
 from ..conftest import shared_models
 from ..golden.models import random_inputs
 from ..hw.test_execute import PATIENT, one_pass_each
-from .streams import DRAM_BYTES
 from .test_model import PROGRAM, check, needs_icarus, needs_verilator, step
 
-IMAGE, WEIGHTS, RESULT, NOTHING = 0, 0x1000, 0x3000, 0x5000
-"""Places in DRAM."""
+IMAGE, WEIGHTS, NOTHING, RESULT = 0x2_8000, 0x1_0000, 0x1_4000, 0x2_0000
+"""Places in DRAM, besides the program's."""
+
+MEMORY = 0x3_0000
+"""Bytes of DRAM."""
 
 OUTPUTS = 2048
 """Where outputs begin in the scratchpad."""
 
 KINDS = [{"finish": Finish.STORE}, {"finish": Finish.KEEP}, {"finish": Finish.RETURN, "mode": Mode.DEPTHWISE}]
+
+
+def nothing(config: Config, beats: int, **waits: int) -> Load:
+    """A load of so many beats whose bytes nobody reads."""
+    place = config.weight_bytes - config.bus_bytes * beats
+    return Load(dram_address=NOTHING, length=config.bus_bytes * beats, address=place, memory=1, **waits)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +71,11 @@ def test_blocks_that_meet_at_any_distance_are_exact_and_cost_what_the_model_says
         end += count * config.columns * (kind["finish"] == Finish.STORE)
     image, executes, rows, expected = one_pass_each(config, passes)
     weights, size = np.concatenate(rows), end - OUTPUTS
-    with backend(config, memory_bytes=DRAM_BYTES, latency=1) as machine:
+    with backend(config, memory_bytes=MEMORY, latency=1) as machine:
         machine.write(IMAGE, image[:64].tobytes())
         machine.write(WEIGHTS, weights.tobytes())
         # A command's words are not there any sooner; the longest wait is for results that come back.
         for beats in range(Execute.words() + CHECK_LATENCY, count * config.turns + return_tail(config) + 4):
-            gap = Load(dram_address=NOTHING, length=8 * beats, address=config.weight_bytes - 8 * beats, memory=1)
             commands: list[Command] = [
                 Load(dram_address=IMAGE, length=64),
                 Load(dram_address=WEIGHTS, length=weights.size, memory=1),
@@ -76,13 +83,57 @@ def test_blocks_that_meet_at_any_distance_are_exact_and_cost_what_the_model_says
             ]
             for number, execute in enumerate(executes[1:], start=1):
                 # The first of a pair begins when nothing is left of what was before.
-                commands.append(dataclasses.replace(gap, wait_execute=number if number % 2 else 0))
+                commands.append(nothing(config, beats, wait_execute=number if number % 2 else 0))
                 commands.append(dataclasses.replace(execute, wait_load=2 + number))
             commands.append(Store(address=OUTPUTS, dram_address=RESULT, length=size, wait_execute=len(executes)))
             machine.write(PROGRAM, np.array(encode(commands), "<u8").tobytes())
             check(machine, step(commands))
             stored = np.frombuffer(machine.read(RESULT, size), np.uint8)
             np.testing.assert_array_equal(stored, expected[OUTPUTS:end])
+
+
+SHARED = [pytest.param(Config.named(name), id=name) for name in ("8x8-small", "8x8-mini")]
+
+
+@needs_verilator
+@pytest.mark.parametrize("config", SHARED)
+def test_random_blocks_are_exact_and_cost_what_the_model_says(config: Config) -> None:
+    """Short ones and long ones, close to each other or not, some of which await loads or others' outputs."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        image, executes, rows, expected = one_pass_each(config, random_passes(rng, config))
+        weights = np.concatenate(rows)
+        commands: list[Command] = [
+            Load(dram_address=IMAGE, length=image.size),
+            Load(dram_address=WEIGHTS, length=weights.size, memory=1),
+        ]
+        loads = 2
+        for number, execute in enumerate(executes):
+            if rng.random() < 0.5:
+                commands.append(nothing(config, int(rng.integers(1, 60))))
+                loads += 1
+            wait_execute = int(rng.choice([0, 0, number, max(0, number - 1)]))
+            commands.append(dataclasses.replace(execute, wait_load=loads, wait_execute=wait_execute))
+        commands.append(Store(dram_address=RESULT, length=image.size, wait_execute=len(executes)))
+        with Verilator(config, memory_bytes=MEMORY, latency=int(rng.integers(1, 50))) as machine:
+            machine.write(IMAGE, image.tobytes())
+            machine.write(WEIGHTS, weights.tobytes())
+            machine.write(PROGRAM, np.array(encode(commands), "<u8").tobytes())
+            check(machine, step(commands))
+            stored = np.frombuffer(machine.read(RESULT, image.size), np.uint8)
+            np.testing.assert_array_equal(stored, expected, err_msg=f"seed {seed}")
+
+
+def random_passes(rng: np.random.Generator, config: Config) -> list[dict[str, int]]:
+    """What the blocks of a stream are; before them, one fills the accumulators."""
+    most = config.accumulator_depth
+    passes = [{"count": most, "finish": Finish.KEEP}]
+    for _ in range(30):
+        count = int(rng.integers(1, rng.choice([4, 2 * config.rows, 60, most]), endpoint=True))
+        end = config.scratchpad_bytes - count * config.columns
+        place = {"destination": int(rng.integers(OUTPUTS, end)), "accumulate": int(rng.integers(2))}
+        passes.append({"count": count} | place | KINDS[rng.integers(len(KINDS))])
+    return passes
 
 
 def random_chain(seed: int) -> tuple[Graph, Array]:
@@ -122,9 +173,6 @@ def check_network(graph: Graph, inputs: Sequence[Array], config: Config, latenci
             result = Simulation(program, machine).run(inputs)
             assert result.bit_exact, (latency, result.divergence)
             assert result.counters == profile(program, latency).counters, latency
-
-
-SHARED = [pytest.param(Config.named(name), id=name) for name in ("8x8-small", "8x8-mini")]
 
 
 @needs_verilator

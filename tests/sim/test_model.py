@@ -159,11 +159,13 @@ def test_published_networks_cost_what_the_model_says() -> None:
 
 
 @needs_verilator
+@pytest.mark.parametrize("config", ["4x4", "8x8-small", "8x8-mini"])
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(stream=streams(Config.named("4x4")), latency=st.integers(1, 200))
-def test_random_streams_cost_what_the_model_says_at_any_latency(stream: list[Command], latency: int) -> None:
+@given(data=st.data(), latency=st.integers(1, 200))
+def test_random_streams_cost_what_the_model_says_at_any_latency(config: str, data: st.DataObject, latency: int) -> None:
+    stream = data.draw(streams(Config.named(config)))
     part = step(stream)
-    with Verilator(Config.named("4x4"), memory_bytes=DRAM_BYTES, latency=latency) as machine:
+    with Verilator(Config.named(config), memory_bytes=DRAM_BYTES, latency=latency) as machine:
         machine.write(PROGRAM, np.array(encode(stream), "<u8").tobytes())
         check(machine, part)
 
