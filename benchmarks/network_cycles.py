@@ -51,7 +51,16 @@ SHARES = {
 }
 """By kind of layer: the share of the 16x16 array that is to work."""
 
-MACHINES = (("8x8", 8), ("16x16", 4), ("16x16", 8), ("16x16", 16), ("16x16", 32), ("32x32", 16))
+MACHINES = (
+    ("8x8-mini", 8),
+    ("8x8-small", 8),
+    ("8x8", 8),
+    ("16x16", 4),
+    ("16x16", 8),
+    ("16x16", 16),
+    ("16x16", 32),
+    ("32x32", 16),
+)
 """Configurations, and bytes of their buses."""
 
 Row = dict[str, Any]
@@ -101,7 +110,7 @@ def with_bus(config: Config, size: int) -> Config:
 
 def name_of(config: Config) -> str:
     """What tables call a machine."""
-    return f"{config.rows}x{config.columns}, {config.bus_bytes} bytes"
+    return f"{config.name}, {config.bus_bytes} bytes"
 
 
 def measure(path: Path, config: Config, latency: int, rtl: str | None = None) -> Row:
