@@ -16,6 +16,8 @@ LEAD = 2
 LATENCY = 1
 """Cycles from a step's sums to its totals."""
 
+EARLIER = 1
+"""Cycles by which results have to be there before sums would have to."""
 
 REVISIT = LEAD + LATENCY + 1
 """The fewest cycles from a step that changes a total to one that reads it."""
@@ -38,7 +40,7 @@ class Accumulators(wiring.Component):
     valid : In(1)
         A step: in `LEAD` cycles the values of a pixel are there.
     back : In(1)
-        They will be `results`; otherwise `sums`.
+        They will be `results`, and are there `EARLIER`; otherwise `sums`.
     first : In(1)
         They begin a new total; what the memory holds is ignored.
     last : In(1)
@@ -131,7 +133,7 @@ class Accumulators(wiring.Component):
         # new one have a register each. All but one are cleared, which an FPGA's registers do by themselves.
         values = Signal(32 * config.columns)
         difference = special[1]
-        results = self.results.replicate(config.turns)
+        results = stages(self.results, EARLIER)[-1].replicate(config.turns)
         m.d.comb += values.eq(Mux(back[1], results, wide_sums) ^ difference.replicate(len(values)))
         with m.If(valid[0]):
             m.d.sync += kept.eq(read.data)

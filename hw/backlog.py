@@ -28,7 +28,7 @@ def result_latency(config: Config) -> int:
 
 def return_latency(config: Config) -> int:
     """Cycles from a pixel's sums to its first results, where they come back to the accumulators."""
-    return accumulators.LATENCY + latency(config) + result_latency(config)
+    return accumulators.LATENCY + latency(config) + result_latency(config) + accumulators.EARLIER
 
 
 class Backlog(wiring.Component):
@@ -65,7 +65,7 @@ class Backlog(wiring.Component):
     valid, turn, accumulators : Out(1), Out(range(turns)), Out(32 * lanes)
         For the lanes.
     back, part, o_place : Out(1), Out(range(turns)), Out
-        In `accumulators.LEAD` cycles the results of these columns are there, with their place.
+        In `accumulators.LEAD - accumulators.EARLIER` cycles the results of these columns are there, with their place.
     comes, first, final : Out(1)
         In the next cycle the lanes have outputs: a pixel's first, its last.
     o_note : Out(width)
@@ -106,7 +106,7 @@ class Backlog(wiring.Component):
         self._noted = result_latency(config)  # cycles from the lanes' accumulators to the last before their outputs
         self._notes = MemoryData(shape=width, depth=places + ahead + latency(config) + self._noted, init=[])
         # From the lanes' accumulators to the step's control with which their results come back.
-        self._back = result_latency(config) - accumulators.LEAD
+        self._back = result_latency(config) + accumulators.EARLIER - accumulators.LEAD
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eightfold.hw.accumulators import LATENCY, LEAD, REVISIT, Accumulators
+from eightfold.hw.accumulators import EARLIER, LATENCY, LEAD, REVISIT, Accumulators
 from eightfold.hw.commands import Combine
 from eightfold.hw.config import Config
 
@@ -20,12 +20,14 @@ def run(steps):
     totals = []
 
     async def produce(ctx):
-        for now, ahead in zip([{}] * LEAD + steps, steps + [{}] * LEAD, strict=True):
+        late = [{}] * LEAD + steps
+        soon = [*late[EARLIER:], *[{}] * EARLIER]
+        for now, next, ahead in zip(late, soon, steps + [{}] * LEAD, strict=True):
             for name in controls:
                 ctx.set(getattr(unit, name), ahead.get(name, 0))
-            for name, bits in (("sums", CONFIG.sum_bits), ("results", 32)):
-                if name in now:
-                    ctx.set(getattr(unit, name), pack(now[name], bits))
+            for step, name, bits in ((now, "sums", CONFIG.sum_bits), (next, "results", 32)):
+                if name in step:
+                    ctx.set(getattr(unit, name), pack(step[name], bits))
             await ctx.tick()
 
     async def consume(ctx):
