@@ -130,7 +130,8 @@ class Accumulators(wiring.Component):
             m.d.comb += self.totals.eq(Mux(through[2], widened(passed, config.sum_bits), totals))
 
         # One adder serves all: with a value's complement, and one more, it subtracts. Its sum, the older value and the
-        # new one have a register each. All but one are cleared, which an FPGA's registers do by themselves.
+        # new one have a register each. Those that do not count are cleared, which an FPGA's registers do by themselves;
+        # the new one is kept as its complement, and what is greater is seen a cycle later.
         values = Signal(32 * config.columns)
         difference = special[1]
         results = stages(self.results, EARLIER)[-1].replicate(config.turns)
@@ -143,10 +144,12 @@ class Accumulators(wiring.Component):
             m.d.comb += added.eq(Mux(first[1], 0, before) + value + difference)
             sums, olds = (Signal(32, name=f"{name}_{column}", reset_less=True) for name in ("sum", "old"))
             news = Signal(32, name=f"new_{column}", reset_less=True, init=0xFFFF_FFFF)
+            greater = Signal(name=f"greater_{column}", reset_less=True)
             m.d.sync += [
                 sums.eq(Mux(maximum[1], 0, added[:32])),
-                olds.eq(Mux(maximum[1] & (added >= 0), before, 0)),
-                news.eq(Mux(maximum[1] & (added < 0), value, -1)),
+                olds.eq(Mux(maximum[1], before, 0)),
+                news.eq(Mux(maximum[1], value, -1)),
+                greater.eq(added < 0),
             ]
-            m.d.comb += totals.word_select(column, 32).eq(sums | olds | ~news)
+            m.d.comb += totals.word_select(column, 32).eq(sums | Mux(greater, ~news, olds))
         return m
