@@ -39,6 +39,11 @@ _PLACES = {"bias": range(4), "multiplier": range(4, 8), "shift": range(8, 9)}
 """Which rows of a block's parameters make which of them."""
 
 
+def _with_sign(shift: Value) -> Value:
+    """A signed shift of 8 bits, which fits 7, with its last bit telling whether it is positive."""
+    return Cat(shift[:7], ~shift[6] & shift[:6].any())
+
+
 class RequantizationLanes(wiring.Component):
     """Requantizes one accumulator per lane in every cycle: those of all columns, or of each part of them in its turn.
 
@@ -148,7 +153,7 @@ class RequantizationLanes(wiring.Component):
                 accumulator=self.accumulators.word_select(c, 32).as_signed(),
                 bias=bias[c].as_signed(),
                 multiplier=multiplier[c][:31],
-                shift=shift[c].as_signed(),
+                shift=shift[c],
                 clamp=clamp,
             )
             m.d.comb += [self.results.word_select(c, 32).eq(result), self.outputs.word_select(c, 8).eq(output)]
@@ -159,10 +164,11 @@ class RequantizationLanes(wiring.Component):
         rows = Signal(8 * self._columns * PARAMETER_ROWS, reset_less=True)
         with m.If(self.row_valid):
             m.d.sync += rows.eq(Cat(rows[8 * self._columns :], self.row))
-        return tuple(
+        bias, multiplier, shift = (
             [Cat(rows.word_select(row * self._columns + c, 8) for row in places) for c in range(self._columns)]
             for places in _PLACES.values()
         )
+        return bias, multiplier, [_with_sign(byte) for byte in shift]
 
     def _elaborate_sets(self, m: Module) -> tuple[list[Value], ...]:
         """The parameters of the columns whose turn it is: bias, multiplier and shift, each in time for its step.
@@ -201,7 +207,7 @@ class RequantizationLanes(wiring.Component):
                     byte = self.row.word_select(turn * self._lanes + lane, 8)
                     m.d.comb += [
                         write.addr.eq(Cat(Const(turn, turn_bits), filled)),
-                        write.data.eq(byte.replicate(len(places))),
+                        write.data.eq((_with_sign(byte) if name == "shift" else byte).replicate(len(places))),
                         write.en.eq(Cat(self.row_valid & (place == row) for row in places)),
                     ]
                 parameters[name].append(read.data)
@@ -264,7 +270,8 @@ class RequantizationLanes(wiring.Component):
         bias = register("bias", 32, begin[0], bias)
         single = self._rounding is Rounding.SINGLE
         late = int(self._multiplied)
-        left = Mux(shift > 0, 0 if single else shift[:5], pre_shift)[:5]
+        shift, raises = shift[:7].as_signed(), shift[7]
+        left = Mux(raises, 0 if single else shift[:5], pre_shift)[:5]
         biased = register("biased", 32, valid[0], accumulator + bias)
         number = Signal(signed(32), name=f"number_{c}")
         if self._multiplied:
