@@ -195,7 +195,7 @@ class _Receiver(wiring.Component):
         m.submodules.queue = queue = Queue(shape=_transfer_layout(config), depth=config.outstanding_bursts + 1)
         wiring.connect(m, wiring.flipped(self.transfers), queue.i)
         transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` is that of the beat to come
-        left = Signal(signed(len(transfer.more) + 1), reset_less=True)  # beats behind it, less one
+        left = Signal(signed(len(transfer.more) + 1), init=-1)  # beats behind it, less one; below 0 if there is none
         receiving = Signal()
         first = Signal(reset_less=True)
         last = Signal()
@@ -204,7 +204,7 @@ class _Receiver(wiring.Component):
         beat = self.beats.payload
         m.d.comb += [
             self.beats.ready.eq(1),
-            last.eq(left < 0),
+            last.eq(left[-1]),
             good.eq(self.beats.valid & ~beat.response[1]),
             self.failed.eq(self.beats.valid & beat.response[1]),
             self.index.eq(transfer.index),
@@ -214,11 +214,13 @@ class _Receiver(wiring.Component):
         with m.If(self.beats.valid):
             m.d.sync += [transfer.place.eq(transfer.place + 1), first.eq(0)]
         with m.If(self.beats.valid | queue.o.ready):
-            m.d.sync += left.eq(Mux(~receiving | last, queue.o.payload.more, left) - 1)
+            m.d.sync += left.eq(Mux(last, queue.o.payload.more, left) - 1)
         with m.If(queue.o.ready):
             m.d.sync += receiving.eq(queue.o.valid)
             with m.If(queue.o.valid):
                 m.d.sync += [transfer.eq(queue.o.payload), first.eq(1)]
+            with m.Else():
+                m.d.sync += left[-1].eq(1)
         broken = Signal()
         m.d.sync += [broken.eq(broken | self.failed), self.finished.eq(good & last & ~broken)]
         self._write_weights(m, good & (transfer.memory == Memory.WEIGHTS), transfer.place, mask)

@@ -235,9 +235,11 @@ class Sender(wiring.Component):
         config = self._config
         i = self.i.payload
         parts = _parts(config)
-        # Rows behind the next one: of the beats behind the first row's first, all parts of a row are one row.
+        # Rows behind the next one: those that the beats behind the first fill, and one if what they leave begins
+        # another. One adder counts them, and counts down.
         left = Signal(signed(len(i.transfer.more) + 1), reset_less=True)  # less one
-        beats = i.transfer.more + i.transfer.part
+        part_bits = (parts - 1).bit_length()
+        another = (i.transfer.more[:part_bits] + i.transfer.part)[part_bits]
         taken = Signal()
         reading = Signal()
         m.d.comb += [
@@ -251,7 +253,7 @@ class Sender(wiring.Component):
             m.d.sync += [
                 reading.eq(~reading | (left >= 0)),
                 self.scratchpad.address.eq(Mux(reading, self.scratchpad.address + 1, i.row)),
-                left.eq(Mux(reading, left, beats >> (parts - 1).bit_length()) - 1),
+                left.eq(Mux(reading, left, i.transfer.more >> part_bits) - (reading | ~another)),
             ]
         return self.scratchpad.enable
 
@@ -259,7 +261,7 @@ class Sender(wiring.Component):
         """Sends rows as beats; returns whether a row is done with in this cycle."""
         config = self._config
         transfer = Signal(_transfer_layout(config), reset_less=True)  # `place` and `part` are those of the beat to come
-        left = Signal(signed(len(transfer.more) + 1), reset_less=True)  # beats behind it, less one
+        left = Signal(signed(len(transfer.more) + 1), init=-1)  # beats behind it, less one; below 0 if there is none
         sending = Signal()
         first = Signal(reset_less=True)
         last = Signal()
@@ -273,7 +275,7 @@ class Sender(wiring.Component):
         beat = self.beats.payload
         free = ~self.beats.valid | self.beats.ready
         m.d.comb += [
-            last.eq(left < 0),
+            last.eq(left[-1]),
             whole.eq(last | edge),
             moving.eq(sending & rows.o.valid & (promised != 0) & free),
             released.eq(moving & (last | (transfer.part == parts - 1))),
@@ -293,7 +295,7 @@ class Sender(wiring.Component):
                 first.eq(0),
             ]
         with m.If(moving | queue.o.ready):
-            m.d.sync += left.eq(Mux(~sending | last, queue.o.payload.more, left) - 1)
+            m.d.sync += left.eq(Mux(last, queue.o.payload.more, left) - 1)
         with m.If(queue.o.ready):
             m.d.sync += sending.eq(queue.o.valid)
             with m.If(queue.o.valid):
@@ -302,6 +304,8 @@ class Sender(wiring.Component):
                     edge.eq(queue.o.payload.place == config.burst_beats - 1),
                     first.eq(1),
                 ]
+            with m.Else():
+                m.d.sync += left[-1].eq(1)
         with m.If(self.announced ^ (moving & whole)):
             m.d.sync += promised.eq(Mux(self.announced, promised + 1, promised - 1))
         return released
