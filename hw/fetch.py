@@ -117,19 +117,22 @@ class Fetch(wiring.Component):
             able.eq((left != 0) & (reserved <= depth - self._burst_beats) & ~asked),
             beats.eq(Mux(left[few:].any() | (left[:few] >= room), room, left)),
         ]
-        with m.If(asked):
-            m.d.sync += [place.eq(place + beats), left.eq(left - beats)]
         with m.If(asked | taken):
             m.d.sync += reserved.eq(reserved + Mux(asked, beats, 0) - taken)
         with m.If(asked ^ answered):
             m.d.sync += bursts.eq(Mux(asked, bursts + 1, bursts - 1))
-        with m.If(self.start):
-            m.d.sync += place.eq(self.address[bus_bits:])
-            if self._bus_bytes < _WORD_BYTES:
-                m.d.sync += left.eq(self.words << 1)
-            else:
-                words_per_beat = self._bus_bytes // _WORD_BYTES
-                m.d.sync += left.eq((self.words + (words_per_beat - 1)) >> (words_per_beat - 1).bit_length())
+        # What is chosen before an adder costs nothing.
+        if self._bus_bytes < _WORD_BYTES:
+            all_beats = self.words << 1
+        else:
+            words_per_beat = self._bus_bytes // _WORD_BYTES
+            all_beats = (self.words + (words_per_beat - 1)) >> (words_per_beat - 1).bit_length()
+        with m.If(self.start | asked):
+            step = Mux(self.start, 0, beats)
+            m.d.sync += [
+                place.eq(Mux(self.start, self.address[bus_bits:], place) + step),
+                left.eq(Mux(self.start, all_beats, left) - step),
+            ]
 
         free = ~self.o.valid | self.o.ready
         if self._bus_bytes < _WORD_BYTES:
@@ -281,8 +284,9 @@ class Dispatch(wiring.Component):
         m.d.sync += pushes.eq(Mux(header, chosen, receiver) & passing.replicate(len(pushes)))
         m.d.sync += [passed.word.eq(Mux(header, Cat(word[: index_at.offset], index), word)), passed.last.eq(ends)]
         m.d.sync += self.finished.eq(~many & Mux(passing, left[:few] == 1, left[:few] == 0) & ~self.start)
+        with m.If(self.start | passing):
+            m.d.sync += left.eq(Mux(self.start, self.words, left) - ~self.start)
         with m.If(passing):
-            m.d.sync += left.eq(left - 1)
             with m.If(header):
                 m.d.sync += receiver.eq(chosen)
                 for place, (name, _, kind) in enumerate(self._ENGINES):
@@ -302,6 +306,4 @@ class Dispatch(wiring.Component):
             Error(good & self.i.payload.error, ErrorCode.FETCH_BUS, index),
             Error(good & illegal, ErrorCode.ILLEGAL_COMMAND, index),
         )
-        with m.If(self.start):
-            m.d.sync += left.eq(self.words)
         return m

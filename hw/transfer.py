@@ -141,7 +141,7 @@ class BurstSplitter(wiring.Component):
         with m.If(begin | step):
             m.d.sync += [
                 self.o.valid.eq(~self.o.valid | ~o.last),
-                piece.eq(Mux(self.o.valid, piece + 1, place[bits:])),
+                piece.eq(Mux(self.o.valid, piece, place[bits:]) + self.o.valid),
                 first.eq(Mux(self.o.valid, 0, place[:bits])),
                 left.eq(Mux(self.o.valid, left, reach[bits:]) - 1),
             ]
