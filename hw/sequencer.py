@@ -243,19 +243,18 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        errors: list[Error] = []
-        self._elaborate_commands(m, errors)
+        illegal = self._elaborate_commands(m)
         self._elaborate_upcoming(m)
         self._elaborate_passes(m)
-        tile = self._elaborate_rows(m, errors)
-        self._elaborate_steps(m, self._elaborate_vectors(m), tile, errors)
+        tile, row_errors = self._elaborate_rows(m)
+        vector_errors = self._elaborate_steps(m, self._elaborate_vectors(m), tile)
         self._elaborate_backlog(m)
         # What lies further back in the pipeline is of an earlier command.
-        note_error(m, self, self._failed, *reversed(errors))
+        note_error(m, self, self._failed, *vector_errors, *row_errors, illegal)
         return m
 
-    def _elaborate_commands(self, m: Module, errors: list[Error]) -> None:
-        """Gathers words, and hands the command to the front when it may start."""
+    def _elaborate_commands(self, m: Module) -> Error:
+        """Gathers words, and hands the command to the front when it may start; returns why it may never."""
         config, words = self._config, self._next
         filled = Signal(range(Execute.words() + 1))
         full = filled == Execute.words()
@@ -324,7 +323,7 @@ class Sequencer(wiring.Component):
         with m.Elif(entering):
             m.d.sync += [entering.eq(~self._start_pass), rows_left.eq(rows_left - 1)]
 
-        errors.append(Error(able & ~legal, ErrorCode.ILLEGAL_COMMAND, words.index))
+        return Error(able & ~legal, ErrorCode.ILLEGAL_COMMAND, words.index)
 
     def _elaborate_upcoming(self, m: Module) -> None:
         """Walks through blocks, kernel rows, kernel columns and runs, one pass ahead of the stream.
@@ -393,7 +392,7 @@ class Sequencer(wiring.Component):
         m.d.sync += [begun.eq(begin), moved.eq(anew)]
         with m.If(moved):
             m.d.sync += self._upcoming_destination.eq(
-                Mux(begun, front.destination, self._upcoming_destination + config.columns)
+                Mux(begun, front.destination, self._upcoming_destination) + Mux(begun, 0, config.columns)
             )
 
     def _elaborate_passes(self, m: Module) -> None:
@@ -423,28 +422,30 @@ class Sequencer(wiring.Component):
         addend = Mux(finish, addends[1], addends[0])
         length = Signal.like(self._slots, name="upcoming_slots")
         m.d.sync += length.eq(Mux(addend[0], front.pixels, 0) + addend[1:].as_signed())
+        passes = self._streaming & ~self._held
         with m.If(self._start_pass):
             m.d.sync += [
                 self._pass.eq(front),
                 self._streaming.eq(1),
                 self._final.eq(last & self._blocks.last),
-                self._slots.eq(length),
                 self._finish.eq(finish),
                 self._first.eq(self._upcoming_first),
                 self._channels.eq(Mux(self._blocks.last, front.last_channels, config.columns)),
             ]
-        with m.Elif(self._streaming & ~self._held):
-            m.d.sync += [self._slots.eq(self._slots - 1), self._streaming.eq(~self._slots_left(1))]
+        with m.Elif(passes):
+            m.d.sync += self._streaming.eq(~self._slots_left(1))
+        with m.If(self._start_pass | passes):
+            m.d.sync += self._slots.eq(Mux(self._start_pass, length, self._slots) - ~self._start_pass)
         with m.If(self._start_pass | self._pixel):
             m.d.sync += [
                 self._pixel.eq(self._start_pass | ~self._pixels.last),
                 self._pixels.move(self._start_pass, front.pixels),
             ]
 
-    def _elaborate_rows(self, m: Module, errors: list[Error]) -> _TileRow:
+    def _elaborate_rows(self, m: Module) -> tuple[_TileRow, list[Error]]:
         """Reads weights, and a block's parameters behind them, in the order in which they lie.
 
-        Returns the reads of staged ones, one cycle before the scratchpad is to see them.
+        Returns the reads of staged ones, one cycle before the scratchpad is to see them, and what is wrong with rows.
         """
         config, front = self._config, self._front
         parameters_left = Signal(range(PARAMETER_ROWS + 1))
@@ -483,11 +484,10 @@ class Sequencer(wiring.Component):
         row_bytes = config.weight_row_bytes
         beyond = address >= config.weight_bytes // row_bytes
         outside = tile_address >= config.scratchpad_bytes // row_bytes
-        errors += [
-            Error(self.tile_row & outside, ErrorCode.SCRATCHPAD_RANGE, index),
+        return _TileRow(staged, tile_here << (row_bytes - 1).bit_length()), [
             Error(self.weights.enable & beyond, ErrorCode.WEIGHT_RANGE, index),
+            Error(self.tile_row & outside, ErrorCode.SCRATCHPAD_RANGE, index),
         ]
-        return _TileRow(staged, tile_here << (row_bytes - 1).bit_length())
 
     def _elaborate_backlog(self, m: Module) -> None:
         """Lets passes wait for the lanes, where columns take turns there: two that finish may not meet in them."""
@@ -619,8 +619,11 @@ class Sequencer(wiring.Component):
                 m.d.sync += output_strip.eq(following)
         return _Vector(pixel, place, begin, emits, number, fresh, leaves, stores, output)
 
-    def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow, errors: list[Error]) -> None:
-        """Reads the vectors: which of their bytes exist, and what the later stages need to know."""
+    def _elaborate_steps(self, m: Module, vector: _Vector, tile: _TileRow) -> list[Error]:
+        """Reads the vectors: which of their bytes exist, and what the later stages need to know.
+
+        Returns what is wrong with vectors.
+        """
         config, command = self._config, self._pass
         lanes, shared = config.vector_bytes, config.turns > 1
         pixel, place, emits, number, stores = vector.valid, vector.place, vector.emits, vector.number, vector.stores
@@ -711,7 +714,7 @@ class Sequencer(wiring.Component):
         # Sums of a pass that is the first as well as the last go past the accumulators, but may have to wait for lanes.
         held = 1 if shared else ~(self._first & stores)
         m.d.sync += beyond.eq(emits & held & (number >= config.accumulator_depth))
-        errors += [
-            Error(beyond, ErrorCode.ACCUMULATOR_RANGE, index),
+        return [
             Error(valid[1] & outside, ErrorCode.SCRATCHPAD_RANGE, read_index),
+            Error(beyond, ErrorCode.ACCUMULATOR_RANGE, index),
         ]
