@@ -1,5 +1,5 @@
-// Adders that take less of an ECP5 as look-up tables than as carry chains, for Yosys's `techmap`: short ones, and those
-// that add a constant.
+// Adders that take less of an ECP5 as look-up tables than as carry chains, for Yosys's `techmap`: short ones, which are
+// not so short where they add a constant.
 (* techmap_celltype = "$alu" *)
 module adder(A, B, CI, BI, X, Y, CO);
   parameter A_SIGNED = 0;
@@ -15,7 +15,7 @@ module adder(A, B, CI, BI, X, Y, CO);
   input CI, BI;
   (* force_downto *) output [Y_WIDTH-1:0] X, Y, CO;
 
-  wire _TECHMAP_FAIL_ = Y_WIDTH > 8 && !(&_TECHMAP_CONSTMSK_A_) && !(&_TECHMAP_CONSTMSK_B_);
+  wire _TECHMAP_FAIL_ = Y_WIDTH > 16 || (Y_WIDTH > 8 && !(&_TECHMAP_CONSTMSK_A_) && !(&_TECHMAP_CONSTMSK_B_));
 
   (* force_downto *) wire [Y_WIDTH-1:0] a, b, addend;
   \$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) widened_a (.A(A), .Y(a));

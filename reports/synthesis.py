@@ -101,7 +101,7 @@ _ABC9_MAPS = "&dch,-f;&if,-C,24,-F,4,-A,6,{W},{D};&mfs"
 _ECP5 = (
     # ABC9 would trade area for speed everywhere; given what it may take between registers, it does where it must. It
     # maps twice, the second time what the first has made, and looks longer for a small result.
-    f"scratchpad -set abc9.D 4000; scratchpad -set abc9.script +&scorr;&sweep;&dc2;{_ABC9_MAPS};&st;{_ABC9_MAPS}; "
+    f"scratchpad -set abc9.D 3200; scratchpad -set abc9.script +&scorr;&sweep;&dc2;{_ABC9_MAPS};&st;{_ABC9_MAPS}; "
     # Some adders take less as look-up tables, in which what is before and behind them finds room.
     f"synth_ecp5 -top TOP -run begin:map_gates; techmap -map {_ADDERS.name}; techmap t:$lcu; opt -fast; "
     "synth_ecp5 -top TOP -run map_gates:"
