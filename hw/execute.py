@@ -68,7 +68,7 @@ class ExecuteEngine(wiring.Component):
     * a pass of a convolution takes as many cycles as it streams vectors, but at least R, and R + 9 where it is the last
       of a block that finishes; passes follow each other without a gap;
     * a pass of a depthwise convolution, or of a staged command, takes R cycles more than it streams vectors; where it
-      is the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 11
+      is the last of a block that finishes, at least 9 for the vectors, and where its results come back at least 12
       after them;
     * a staged command starts no earlier than the last vector of its predecessor has been read;
     * where columns share lanes, a pass that finishes begins no earlier than R cycles after the last vector of the one
