@@ -39,7 +39,7 @@ _PLACES = {"bias": range(4), "multiplier": range(4, 8), "shift": range(8, 9)}
 """Which rows of a block's parameters make which of them."""
 
 
-def _with_sign(shift: Value) -> Value:
+def with_sign(shift: Value) -> Value:
     """A signed shift of 8 bits, which fits 7, with its last bit telling whether it is positive."""
     return Cat(shift[:7], ~shift[6] & shift[:6].any())
 
@@ -168,7 +168,7 @@ class RequantizationLanes(wiring.Component):
             [Cat(rows.word_select(row * self._columns + c, 8) for row in places) for c in range(self._columns)]
             for places in _PLACES.values()
         )
-        return bias, multiplier, [_with_sign(byte) for byte in shift]
+        return bias, multiplier, [with_sign(byte) for byte in shift]
 
     def _elaborate_sets(self, m: Module) -> tuple[list[Value], ...]:
         """The parameters of the columns whose turn it is: bias, multiplier and shift, each in time for its step.
@@ -207,7 +207,7 @@ class RequantizationLanes(wiring.Component):
                     byte = self.row.word_select(turn * self._lanes + lane, 8)
                     m.d.comb += [
                         write.addr.eq(Cat(Const(turn, turn_bits), filled)),
-                        write.data.eq((_with_sign(byte) if name == "shift" else byte).replicate(len(places))),
+                        write.data.eq((with_sign(byte) if name == "shift" else byte).replicate(len(places))),
                         write.en.eq(Cat(self.row_valid & (place == row) for row in places)),
                     ]
                 parameters[name].append(read.data)

@@ -24,7 +24,7 @@ from eightfold.hw.delay import DelayLine
 from eightfold.hw.load import LoadEngine
 from eightfold.hw.queue import Queue
 from eightfold.hw.registers import COUNTERS, REGISTERS, Access, ErrorCode
-from eightfold.hw.requantization import TOLD, RequantizationLanes
+from eightfold.hw.requantization import TOLD, RequantizationLanes, with_sign
 from eightfold.hw.scratchpad import READ_LATENCY, Scratchpad
 from eightfold.hw.store import StoreEngine
 from eightfold.hw.transfer import BurstSplitter
@@ -531,6 +531,7 @@ def lane(p: Proof, dut: RequantizationLanes, **inputs: Any) -> tuple[Value, Valu
     always = [Const(1)] * 9
     names = {"square": 1, "accumulator": signed(32), "bias": signed(32), "multiplier": 31, "shift": signed(8)}
     fields = {name: inputs[name] if name in inputs else p.constant(shape, name) for name, shape in names.items()}
+    fields["shift"] = with_sign(fields["shift"])
     pre_shift = inputs.get("pre_shift", Const(0, 5))
     return dut._lane(p.m, 0, always, always, pre_shift=pre_shift, clamp=dut._clamp(p.m), **fields)
 
