@@ -9,6 +9,7 @@ Results are cached, so that the table is made again in seconds; the first time t
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,13 +22,16 @@ DESIGNS = (
     ("8x8-small", "machine", "ecp5", "LFE5U-85F", True),
     ("8x8-mini", "machine", "ecp5", "LFE5U-85F", True),
     ("4x4", "array", "ecp5", "LFE5U-25F", True),
-    ("4x4", "machine", "ecp5", "LFE5U-25F", True),
+    ("4x4 with one lane", "machine", "ecp5", "LFE5U-25F", True),
     ("4x4", "machine", "ice40", "UP5K", False),
     ("4x4", "machine", "gowin", "GW2A-18", False),
     ("8x8", "machine", "xilinx", "XC7A100T", False),
     ("16x16", "machine", "xilinx", "XC7K325T", False),
 )
 """Configuration, part, target, device, and whether to place and route."""
+
+UNNAMED = {"4x4 with one lane": dataclasses.replace(Config.named("4x4"), name="4x4 with one lane", lanes=1)}
+"""Of a file with `base = "4x4"` and `lanes = 1`."""
 
 
 def main() -> None:
@@ -43,7 +47,8 @@ def main() -> None:
         options = f"--config {config} --part {part} --target {target} --device {device}"
         if arguments.only in options:
             seeds = arguments.seeds if placed else 0
-            result = synthesize(Config.named(config), target, device=device, part=part, seeds=seeds)
+            machine = UNNAMED.get(config) or Config.named(config)
+            result = synthesize(machine, target, device=device, part=part, seeds=seeds)
             results.append(result)
             print(line(f"{options} --seeds {seeds}" if seeds else options, result), flush=True)
     if arguments.json:

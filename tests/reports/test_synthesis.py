@@ -119,8 +119,8 @@ def test_adders_of_tables_compute_what_yosys_own_do(wrong: bool, tmp_path: Path)
     (tmp_path / "adders.v").write_text(text.replace("a & addend", "a | addend") if wrong else text, encoding="utf-8")
     (tmp_path / "machine.v").write_text(
         """
-        module machine(input [7:0] a, b, input signed [6:0] c, d, input e, input [19:0] f, output [255:0] y);
-          assign y = {{f + 20'd77, f - 20'd3, 20'd99 - f, f >= 20'd1234, f < 20'd70000},
+        module machine(input [7:0] a, b, input signed [6:0] c, d, input e, input [15:0] f, output [255:0] y);
+          assign y = {{f + 16'd77, f - 16'd3, 16'd99 - f, f >= 16'd1234, f < 16'd47000},
                       {a + b, a - b, a < b, {1'b0, c} + d, c - d, c <= d, e ? c - d : c + d, a + b + e}};
         endmodule
         """,
