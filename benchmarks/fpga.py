@@ -22,7 +22,7 @@ DESIGNS = (
     ("8x8-small", "machine", "ecp5", "LFE5U-85F", True),
     ("8x8-mini", "machine", "ecp5", "LFE5U-85F", True),
     ("4x4", "array", "ecp5", "LFE5U-25F", True),
-    ("4x4 with one lane", "machine", "ecp5", "LFE5U-25F", True),
+    ("4x4-one-lane.toml", "machine", "ecp5", "LFE5U-25F", True),
     ("4x4", "machine", "ice40", "UP5K", False),
     ("4x4", "machine", "gowin", "GW2A-18", False),
     ("8x8", "machine", "xilinx", "XC7A100T", False),
@@ -30,8 +30,8 @@ DESIGNS = (
 )
 """Configuration, part, target, device, and whether to place and route."""
 
-UNNAMED = {"4x4 with one lane": dataclasses.replace(Config.named("4x4"), name="4x4 with one lane", lanes=1)}
-"""Of a file with `base = "4x4"` and `lanes = 1`."""
+FILES = {"4x4-one-lane.toml": dataclasses.replace(Config.named("4x4"), name="4x4-one-lane", lanes=1)}
+"""Configurations without a name of their own: a file with `base = "4x4"` and `lanes = 1`."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
         options = f"--config {config} --part {part} --target {target} --device {device}"
         if arguments.only in options:
             seeds = arguments.seeds if placed else 0
-            machine = UNNAMED.get(config) or Config.named(config)
+            machine = FILES.get(config) or Config.named(config)
             result = synthesize(machine, target, device=device, part=part, seeds=seeds)
             results.append(result)
             print(line(f"{options} --seeds {seeds}" if seeds else options, result), flush=True)

@@ -17,7 +17,7 @@ LATENCY = 1
 """Cycles from a step's sums to its totals."""
 
 EARLIER = 1
-"""Cycles by which results have to be there before sums would have to."""
+"""Cycles by which results must be there sooner than sums."""
 
 REVISIT = LEAD + LATENCY + 1
 """The fewest cycles from a step that changes a total to one that reads it."""
@@ -40,7 +40,7 @@ class Accumulators(wiring.Component):
     valid : In(1)
         A step: in `LEAD` cycles the values of a pixel are there.
     back : In(1)
-        They will be `results`, and are there `EARLIER`; otherwise `sums`.
+        They will be `results`, and are there `EARLIER` cycles sooner; otherwise `sums`.
     first : In(1)
         They begin a new total; what the memory holds is ignored.
     last : In(1)
@@ -131,7 +131,7 @@ class Accumulators(wiring.Component):
 
         # One adder serves all: with a value's complement, and one more, it subtracts. Its sum, the older value and the
         # new one have a register each. Those that do not count are cleared, which an FPGA's registers do by themselves;
-        # the new one is kept as its complement, and what is greater is seen a cycle later.
+        # the new one is kept as its complement. Which of the two is greater, a register tells, too.
         values = Signal(32 * config.columns)
         difference = special[1]
         results = stages(self.results, EARLIER)[-1].replicate(config.turns)

@@ -121,14 +121,13 @@ class Fetch(wiring.Component):
             m.d.sync += reserved.eq(reserved + Mux(asked, beats, 0) - taken)
         with m.If(asked ^ answered):
             m.d.sync += bursts.eq(Mux(asked, bursts + 1, bursts - 1))
-        # What is chosen before an adder costs nothing.
         if self._bus_bytes < _WORD_BYTES:
             all_beats = self.words << 1
         else:
             words_per_beat = self._bus_bytes // _WORD_BYTES
             all_beats = (self.words + (words_per_beat - 1)) >> (words_per_beat - 1).bit_length()
         with m.If(self.start | asked):
-            step = Mux(self.start, 0, beats)
+            step = Mux(self.start, 0, beats)  # what is chosen before an adder costs nothing
             m.d.sync += [
                 place.eq(Mux(self.start, self.address[bus_bits:], place) + step),
                 left.eq(Mux(self.start, all_beats, left) - step),

@@ -129,7 +129,7 @@ COUNTERS: dict[str, str] = {
     "LOAD_BUSY": "cycles in which the load engine had a command under way",
     "LOAD_WAIT": "cycles in which it had nothing to do, for its next command awaited others",
     "EXECUTE_BUSY": "cycles in which the execute engine took in a command or had one under way, and did not wait",
-    "EXECUTE_WAIT": "cycles in which nothing streamed or waited for a lane, for its next command awaited others",
+    "EXECUTE_WAIT": "cycles in which nothing streamed, nor had lanes much to do, for its next command awaited others",
     "EXECUTE_FROZEN": "cycles in which it gave the scratchpad to the load or store engine and held still",
     "STORE_BUSY": "cycles in which the store engine had a command under way",
     "STORE_WAIT": "cycles in which it had nothing to do, for its next command awaited others",

@@ -160,7 +160,7 @@ class RequantizationLanes(wiring.Component):
         return m
 
     def _elaborate_rows(self, m: Module) -> tuple[list[Value], ...]:
-        """The parameters of all columns, as the latest rows made them: bias, multiplier and shift."""
+        """The parameters of all columns, as the latest rows made them: bias, multiplier and shift `with_sign`."""
         rows = Signal(8 * self._columns * PARAMETER_ROWS, reset_less=True)
         with m.If(self.row_valid):
             m.d.sync += rows.eq(Cat(rows[8 * self._columns :], self.row))
@@ -171,7 +171,7 @@ class RequantizationLanes(wiring.Component):
         return bias, multiplier, [with_sign(byte) for byte in shift]
 
     def _elaborate_sets(self, m: Module) -> tuple[list[Value], ...]:
-        """The parameters of the columns whose turn it is: bias, multiplier and shift, each in time for its step.
+        """The parameters of the columns whose turn it is: bias, multiplier, shift `with_sign`, in time for their steps.
 
         They lie in memories that take a row at once, all turns of it, and give a turn of all rows.
         """

@@ -1,5 +1,5 @@
-// Adders that take less of an ECP5 as look-up tables than as carry chains, for Yosys's `techmap`: short ones, which are
-// not so short where they add a constant.
+// Adders that take less of an ECP5 as look-up tables than as carry chains, for Yosys's `techmap`: those of up to 8 bits,
+// or 16 where they add a constant.
 (* techmap_celltype = "$alu" *)
 module adder(A, B, CI, BI, X, Y, CO);
   parameter A_SIGNED = 0;

@@ -22,10 +22,10 @@ def run(steps):
     async def produce(ctx):
         late = [{}] * LEAD + steps
         soon = [*late[EARLIER:], *[{}] * EARLIER]
-        for now, next, ahead in zip(late, soon, steps + [{}] * LEAD, strict=True):
+        for now, coming, ahead in zip(late, soon, steps + [{}] * LEAD, strict=True):
             for name in controls:
                 ctx.set(getattr(unit, name), ahead.get(name, 0))
-            for step, name, bits in ((now, "sums", CONFIG.sum_bits), (next, "results", 32)):
+            for step, name, bits in ((now, "sums", CONFIG.sum_bits), (coming, "results", 32)):
                 if name in step:
                     ctx.set(getattr(unit, name), pack(step[name], bits))
             await ctx.tick()

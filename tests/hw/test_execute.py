@@ -169,7 +169,7 @@ def stated_cycles(config, command):
     passes = command.kernel_rows * command.kernel_columns * command.runs
     if command.mode == Mode.DEPTHWISE or command.staged:
         plain = command.pixels + config.rows
-        tail = max(config.rows, 11) if command.finish == Finish.RETURN else config.rows
+        tail = max(config.rows, 12) if command.finish == Finish.RETURN else config.rows
         last = max(command.pixels, PARAMETER_ROWS) + tail if command.finish else plain
     else:
         plain = max(command.pixels, config.rows)
@@ -331,9 +331,10 @@ def test_random_tiles(config, steal, kinds):
         assert completions[0] == last_slot + Pipeline(config).completed
 
 
-def test_a_command_follows_its_predecessor_without_a_gap():
+@pytest.mark.parametrize("first", ["a convolution", "results"])
+def test_a_command_follows_its_predecessor_without_a_gap(first):
     config = SMALL
-    image, commands, images, memory = tiles(config, 11, [{}, {}])
+    image, commands, images, memory = tiles(config, 11, [{"results": FILTER | BACK}.get(first, {}), {}])
     result, completions = run(config, commands, images, image)
     np.testing.assert_array_equal(result["memory"], memory)
     (_, rest), (slots, after_last) = (stated_cycles(config, command) for command in commands)
@@ -400,9 +401,11 @@ def one_pass(rng, config, count, **fields):
     row = {"columns": count, "pixels": count, "strip_rows": 0, "row_bytes": 2048, "height": 1}
     places = {"source": 0, "origin_x": 0, "origin_y": 0, "destination_column_step": config.columns}
     command = dataclasses.replace(command, **EVERY_VECTOR | row | places | {"column_step": 1} | fields)
-    # Most outputs stay within their bounds, and so tell of any change of their sums.
+    # Most outputs stay within their bounds, and so tell of any change of their sums; of results that come back, the
+    # smallest counts.
     command = dataclasses.replace(command, zero_point=0, lower=-128, upper=127, last_channels=config.columns)
-    parameters |= {"bias": parameters["bias"] >> 6, "shift": np.full_like(parameters["shift"], -7)}
+    shift = 0 if command.finish == Finish.RETURN else -7
+    parameters |= {"bias": parameters["bias"] >> 6, "shift": np.full_like(parameters["shift"], shift)}
     weights[:, :, 1:] = command.weight_zero_point  # if it is depthwise, no output weighs a vector before the first
     return command, weights, parameters
 
@@ -460,6 +463,18 @@ def test_the_last_turn_of_a_block_is_its_own(config):
     result, _ = run(config, commands, images, image)
     assert result["error"] == (ErrorCode.NONE, 0)
     np.testing.assert_array_equal(result["memory"], memory)
+
+
+@pytest.mark.parametrize("config", [SMALL, ONE_LANE, TWO_LANES], ids=lambda config: config.name)
+def test_the_next_pass_adds_to_the_last_result_that_came_back(config):
+    """Though it comes as soon as it may, and begins with the accumulator that the pass before ended with."""
+    back = {"finish": Finish.RETURN, "mode": 1, "accumulate": 1}
+    for gap in range(4):
+        first, last = {"count": 1, "finish": Finish.KEEP}, {"count": 12 + gap, "skip_columns": 11 + gap}
+        passes = [first, back | last, {"count": 1, "accumulate": 1, "finish": Finish.STORE, "destination": 2048}]
+        image, commands, images, memory = one_pass_each(config, passes)
+        result, _ = run(config, commands, images, image)
+        np.testing.assert_array_equal(result["memory"], memory)
 
 
 def test_outputs_are_awaited_before_they_are_read():

@@ -72,12 +72,12 @@ def test_blocks_that_meet_at_any_distance_are_exact_and_cost_what_the_model_says
     image, executes, rows, expected = one_pass_each(config, passes)
     weights, size = np.concatenate(rows), end - OUTPUTS
     with backend(config, memory_bytes=MEMORY, latency=1) as machine:
-        machine.write(IMAGE, image[:64].tobytes())
+        machine.write(IMAGE, image.tobytes())
         machine.write(WEIGHTS, weights.tobytes())
         # A command's words are not there any sooner; the longest wait is for results that come back.
         for beats in range(Execute.words() + CHECK_LATENCY, count * config.turns + return_tail(config) + 4):
             commands: list[Command] = [
-                Load(dram_address=IMAGE, length=64),
+                Load(dram_address=IMAGE, length=end),  # over the outputs of the distance before, too
                 Load(dram_address=WEIGHTS, length=weights.size, memory=1),
                 dataclasses.replace(executes[0], wait_load=2),
             ]

@@ -210,7 +210,7 @@ def test_a_command_is_said_to_wait_for_what_it_waits_for() -> None:
     assert store.start == execute.end + CHECK_LATENCY == store.arrived + store.waited
 
 
-PATIENT = Config(rows=4, columns=4, lanes=1, scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=8192)
+BEHIND = Config(rows=4, columns=4, lanes=1, scratchpad_bytes=4096, weight_bytes=4096, accumulator_bytes=8192)
 """Its lanes may have far more left to do than the control has patience when the last of a pass has streamed."""
 
 
@@ -228,14 +228,14 @@ def awaiting(pixels: int) -> list[Command]:
 
 def test_no_command_is_said_to_wait_while_lanes_take_their_turns() -> None:
     for pixels in (20, 86, 400):
-        _, first, second, _ = model_step(step(awaiting(pixels)), PATIENT, 10).timeline.commands
-        turned = first.end - Pipeline(PATIENT).completed + 1
-        assert second.start - second.waited == turned - PATIENT.rows
+        _, first, second, _ = model_step(step(awaiting(pixels)), BEHIND, 10).timeline.commands
+        turned = first.end - Pipeline(BEHIND).completed + 1
+        assert second.start - second.waited == turned - BEHIND.rows
 
 
 @needs_icarus
 def test_a_command_that_awaits_lanes_costs_what_the_model_says() -> None:
-    with Icarus(PATIENT, memory_bytes=DRAM_BYTES, latency=10) as machine:
+    with Icarus(BEHIND, memory_bytes=DRAM_BYTES, latency=10) as machine:
         machine.write(0, bytes(DRAM_BYTES))
         for pixels in (1, 2, 3, 4, 5, 6, 13, 14, 20, 86, 400):
             stream = step(awaiting(pixels))
